@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric import EdgeIndex
+
+from torch_geometric_reid.knn import knn, knn_graph, stable_topk
+
+BACKENDS = ['faiss', 'torch']
+METRICS = ['cosine', 'ip', 'sqeuclidean']
+
+
+def brute_force(x, k, query, metric):
+    """One query at a time in float64, rounded to float32, sorted by (score, id)."""
+    alone = query is None
+    query = x if alone else query
+    if metric == 'cosine':
+        x = torch.nn.functional.normalize(x)
+        query = torch.nn.functional.normalize(query)
+    x, query = x.numpy().astype(np.float64), query.numpy().astype(np.float64)
+    rows = []
+    for i, q in enumerate(query):
+        if metric == 'sqeuclidean':
+            score = -((q - x) ** 2).sum(1)
+        else:
+            score = (q * x).sum(1)
+        score = score.astype(np.float32)
+        ids = sorted(range(len(x)), key=lambda j: (-score[j], j))
+        rows.append([j for j in ids if not (alone and j == i)][:k])
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('metric', METRICS)
+@pytest.mark.parametrize('with_query', [False, True])
+def test_knn_equals_brute_force(backend, metric, with_query):
+    x = torch.randn(150, 16)
+    query = torch.randn(40, 16) if with_query else None
+    out = knn(x, 12, query=query, metric=metric, backend=backend)
+    assert out.index.equal(brute_force(x, 12, query, metric))
+    direction = 1 if metric == 'sqeuclidean' else -1
+    assert (direction * out.score.diff(dim=1) >= 0).all()
+    assert out.score.dtype == torch.float32
+    assert out.index.dtype == torch.int64
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('metric', METRICS)
+def test_knn_with_duplicates(backend, metric):
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(9, 33, generator=generator)
+    x = x[torch.randint(9, (200,), generator=generator)]
+    for k in [1, 7, 40, 199]:
+        out = knn(x, k, metric=metric, backend=backend)
+        assert out.index.equal(brute_force(x, k, None, metric)), k
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 30), st.integers(1, 4), st.integers(1, 30), st.integers(0, 10**6),
+    st.sampled_from(METRICS), st.integers(1, 40),
+)  # fmt: skip
+def test_knn_on_integer_grids(num, dim, k, seed, metric, chunk_size):
+    # Coordinates from a small grid make exact ties the rule.
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(1, 4, (num, dim), generator=generator).float()
+    query = torch.randint(1, 4, (5, dim), generator=generator).float()
+    k = min(k, num)
+    outs = [
+        knn(x, k, query=query, metric=metric, backend=backend, chunk_size=chunk_size)
+        for backend in BACKENDS
+    ]
+    expected = brute_force(x, k, query, metric)
+    assert outs[0].index.equal(expected)
+    assert outs[1].index.equal(expected)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_knn_drops_self_by_id_among_duplicates(backend):
+    x = torch.ones(30, 3)
+    out = knn(x, 4, backend=backend)
+    assert out.index[0].tolist() == [1, 2, 3, 4]
+    assert out.index[2].tolist() == [0, 1, 3, 4]
+    assert out.index[29].tolist() == [0, 1, 2, 3]
+    assert knn(x, 4, exclude_self=False, backend=backend).index[9].tolist() == [
+        0, 1, 2, 3,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_knn_cuts_k_with_one_warning(backend):
+    x = torch.randn(6, 3)
+    with pytest.warns(UserWarning, match="'k' is cut from 9 to 5") as record:
+        assert knn(x, 9, backend=backend).index.shape == (6, 5)
+    assert len(record) == 1
+    with pytest.warns(UserWarning, match="'k' is cut from 7 to 6"):
+        assert knn(x, 7, query=x[:2], backend=backend).index.shape == (2, 6)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_knn_of_one_feature(backend):
+    x = torch.randn(1, 3)
+    with pytest.warns(UserWarning, match='cut from 2 to 0'):
+        assert knn(x, 2, backend=backend).index.shape == (1, 0)
+    assert knn(x, 1, query=x, backend=backend).index.tolist() == [[0]]
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_knn_beyond_the_limit_of_faiss(backend):
+    x = torch.randn(2300, 4, generator=torch.Generator().manual_seed(1))
+    out = knn(x, 2200, query=x[:3], backend=backend)
+    assert out.index.equal(brute_force(x, 2200, x[:3], 'cosine'))
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_knn_takes_other_types_and_strides(backend):
+    x = torch.randn(40, 8)
+    expected = knn(x, 5, backend=backend).index
+    assert knn(x.double(), 5, backend=backend).index.equal(expected)
+    assert knn(x.t().contiguous().t(), 5, backend=backend).index.equal(expected)
+    half = knn(x.half(), 5, backend=backend)
+    assert half.index.equal(knn(x.half().float(), 5, backend=backend).index)
+    assert knn(x.numpy(), 5, backend=backend).index.equal(expected)
+
+
+@pytest.mark.parametrize(
+    ('x', 'k', 'error', 'match'),
+    [
+        (torch.tensor([[1.0, float('nan')]]), 1, ValueError, "'x'.*finite.*row 0"),
+        (torch.tensor([[1.0], [float('inf')]]), 1, ValueError, "'x'.*finite.*row 1"),
+        (torch.tensor([[1.0], [0.0]]), 1, ValueError, "'x'.*non-zero.*row 1"),
+        (torch.ones(3), 1, ValueError, r"'x'.*\[N, d\].*\[3\]"),
+        (torch.ones(0, 4), 1, ValueError, r"'x'.*at least one.*\[0, 4\]"),
+        (torch.ones(4, 2), 0, ValueError, "'k'.*at least 1"),
+        (torch.ones(4, 2, dtype=torch.long), 1, TypeError, "'x'.*floating"),
+        ('features', 1, TypeError, "'x'.*tensor"),
+    ],
+)
+def test_knn_rejects(x, k, error, match):
+    with pytest.raises(error, match=match):
+        knn(x, k)
+
+
+def test_knn_rejects_more():
+    x = torch.ones(4, 2)
+    with pytest.raises(ValueError, match=r"'query' and 'x'.*\[1, 3\].*\[4, 2\]"):
+        knn(x, 1, query=torch.ones(1, 3))
+    with pytest.raises(ValueError, match="'metric'.*'cosine'.*'angular'"):
+        knn(x, 1, metric='angular')
+    with pytest.raises(ValueError, match="'backend'"):
+        knn(x, 1, backend='annoy')
+    assert knn(torch.zeros(3, 2), 1, metric='sqeuclidean').index.tolist() == [
+        [1], [0], [0],
+    ]  # fmt: skip
+
+
+def test_knn_without_faiss(monkeypatch):
+    monkeypatch.setattr('torch_geometric_reid.knn.find_spec', lambda name: None)
+    x = torch.randn(10, 3)
+    assert knn(x, 3).index.shape == (10, 3)
+    with pytest.raises(ImportError, match='faiss'):
+        knn(x, 3, backend='faiss')
+
+
+def test_knn_graph():
+    x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    edge_index, score = knn_graph(x, 1)
+    assert isinstance(edge_index, EdgeIndex)
+    assert edge_index.is_sorted_by_col
+    assert edge_index.tolist() == [[1, 0, 1], [0, 1, 2]]
+    assert torch.allclose(score, torch.tensor([0.8, 0.8, 0.6]))
+
+    edge_index, score = knn_graph(x, 1, loop=True)
+    assert edge_index.tolist() == [[0, 1, 1, 0, 2, 1], [0, 0, 1, 1, 2, 2]]
+    assert torch.allclose(score, torch.tensor([1, 0.8, 1, 0.8, 1, 0.6]))
+    assert knn_graph(2 * x, 1, loop=True, metric='ip')[1][0] == 4
+    assert knn_graph(x, 1, loop=True, metric='sqeuclidean')[1][0] == 0
+    edge_index.validate()
+
+
+def test_stable_topk():
+    score = torch.tensor([[1.0, 2, 2, 2, 0], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1]])
+    out = stable_topk(score, 2)
+    assert out.index.tolist() == [[1, 2], [0, 1], [0, 1]]
+    assert out.score.tolist() == [[2, 2], [0, 0], [5, 4]]
+    assert stable_topk(score, 5).index[0].tolist() == [1, 2, 3, 0, 4]

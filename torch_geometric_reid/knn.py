@@ -1,0 +1,296 @@
+r"""Exact :math:`k`-nearest neighbours, through Faiss or plain PyTorch."""
+
+from importlib.util import find_spec
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric import EdgeIndex
+from torch_geometric.nn.pool import L2KNNIndex, MIPSKNNIndex
+from torch_geometric.nn.pool.knn import KNNOutput
+
+from torch_geometric_reid.checks import (
+    check_choice,
+    check_features,
+    check_positive,
+    check_same_dim,
+    cut,
+)
+
+METRICS = ('cosine', 'ip', 'sqeuclidean')
+FAISS_MAX_K = 2048  # PyG's `KNNIndex` caps the neighbours there
+BLOCK_ELEMENTS = 2**25  # scores held at a time: 128 MiB
+
+
+def knn(
+    x: Tensor,
+    k: int,
+    *,
+    query: Tensor | None = None,
+    metric: str = 'cosine',
+    exclude_self: bool = True,
+    backend: str | None = None,
+    chunk_size: int | None = None,
+) -> KNNOutput:
+    r"""Finds the :math:`k` nearest neighbours of each query in :obj:`x`.
+
+    The result is exact and the same for every back end: candidates whose
+    float32 scores differ by no more than rounding are scored again in float64,
+    and equal scores (after rounding to float32) are ordered by index.
+
+    Args:
+        x (torch.Tensor): The features :math:`(N, d)` to search in, float16,
+            float32 or float64 (computed in float32).
+        k (int): The number of neighbours. Cut with a warning to the number
+            of items that there are.
+        query (torch.Tensor, optional): The features :math:`(M, d)` to search
+            for. If not given, :obj:`x` is searched for itself.
+            (default: :obj:`None`)
+        metric (str, optional): :obj:`"cosine"`, :obj:`"ip"` (inner product) or
+            :obj:`"sqeuclidean"`. (default: :obj:`"cosine"`)
+        exclude_self (bool, optional): If set to :obj:`True` and no
+            :obj:`query` is given, an item is no neighbour of itself (its
+            duplicates are). (default: :obj:`True`)
+        backend (str, optional): :obj:`"faiss"` or :obj:`"torch"`. By default,
+            Faiss is used where it is installed (for features on a GPU, where
+            its GPU build is). (default: :obj:`None`)
+        chunk_size (int, optional): The number of queries handled at a time.
+            By default, as many as hold 128 MiB of scores.
+            (default: :obj:`None`)
+
+    Returns:
+        PyG's :class:`~torch_geometric.nn.pool.knn.KNNOutput`, best first:
+        :obj:`score` float32 (the similarity, or the squared distance if the
+        metric is :obj:`"sqeuclidean"`) and :obj:`index` int64, both of shape
+        :math:`(M, \min(k, N))`, or :math:`(N, \min(k, N - 1))` without self.
+
+    Raises:
+        TypeError: If features are no floating-point tensors.
+        ValueError: If features are empty, not finite, zero under the cosine or
+            of differing lengths, or :obj:`k < 1`.
+        ImportError: If Faiss is asked for and not installed.
+
+    Example:
+        >>> x = torch.tensor([[1., 0.], [0.8, 0.6], [0., 1.]])
+        >>> knn(x, k=1).index.view(-1).tolist()
+        [1, 0, 1]
+    """
+    check_choice('metric', metric, METRICS)
+    check_positive('k', k)
+    x = check_features('x', x, nonzero=metric == 'cosine')
+    exclude_self = exclude_self and query is None
+    if query is not None:
+        query = check_features('query', query, nonzero=metric == 'cosine')
+        check_same_dim('query', query, 'x', x)
+    k = cut('k', k, x.size(0) - int(exclude_self))
+    if metric == 'cosine':
+        x = F.normalize(x)
+        query = None if query is None else F.normalize(query)
+    query = x if query is None else query
+
+    size = min(k + 1 + int(exclude_self), x.size(0))
+    search = _Search(x, metric, _choose_backend(backend, x, size), size)
+    if chunk_size is None:
+        chunk_size = max(1, BLOCK_ELEMENTS // x.size(0))
+    check_positive('chunk_size', chunk_size)
+
+    outs = []
+    for start in range(0, query.size(0), chunk_size):
+        block = query[start : start + chunk_size]
+        self_id = None
+        if exclude_self:
+            self_id = torch.arange(start, start + block.size(0), device=x.device)
+        outs.append(search(block, k, self_id))
+    score = torch.cat([out.score for out in outs])
+    index = torch.cat([out.index for out in outs])
+    return KNNOutput(-score if metric == 'sqeuclidean' else score, index)
+
+
+def knn_graph(
+    x: Tensor,
+    k: int,
+    *,
+    loop: bool = False,
+    metric: str = 'cosine',
+    backend: str | None = None,
+) -> tuple[EdgeIndex, Tensor]:
+    r"""Builds the graph in which each node receives from its :math:`k` nearest
+    neighbours.
+
+    Args:
+        x (torch.Tensor): The features :math:`(N, d)`.
+        k (int): The number of neighbours, not counting the node itself.
+        loop (bool, optional): If set to :obj:`True`, each node also receives
+            from itself. (default: :obj:`False`)
+        metric (str, optional): See :meth:`knn`. (default: :obj:`"cosine"`)
+        backend (str, optional): See :meth:`knn`. (default: :obj:`None`)
+
+    Returns:
+        The edges :math:`(2, E)` neighbour :math:`\to` node, sorted by column,
+        and their scores :math:`(E)`.
+    """
+    score, index = knn(x, k, metric=metric, backend=backend)
+    num_nodes = index.size(0)
+    if loop:
+        x = check_features('x', x)
+        if metric == 'ip':
+            own = (x * x).sum(dim=1, keepdim=True)
+        else:
+            own = x.new_full((num_nodes, 1), float(metric == 'cosine'))
+        node = torch.arange(num_nodes, device=index.device)
+        score = torch.cat([own, score], dim=1)
+        index = torch.cat([node.view(-1, 1), index], dim=1)
+    return neighbor_graph(index, num_nodes), score.reshape(-1)
+
+
+def neighbor_graph(neighbor: Tensor, num_nodes: int) -> EdgeIndex:
+    r"""Turns a neighbour table :math:`(M, k)` into edges neighbour
+    :math:`\to` row, sorted by column.
+
+    Args:
+        neighbor (torch.Tensor): The neighbours' ids of rows
+            :math:`0, \ldots, M - 1`.
+        num_nodes (int): The number of nodes of the graph, at least :math:`M`.
+    """
+    num_rows, k = neighbor.shape
+    col = torch.arange(num_rows, device=neighbor.device).repeat_interleave(k)
+    return EdgeIndex(
+        torch.stack([neighbor.reshape(-1), col]),
+        sparse_size=(num_nodes, num_nodes),
+        sort_order='col',
+    )
+
+
+def stable_topk(score: Tensor, k: int) -> KNNOutput:
+    r"""Returns the :math:`k` largest entries of each row, equal ones by
+    ascending index (which :meth:`torch.topk` does not promise).
+
+    Args:
+        score (torch.Tensor): The scores :math:`(M, N)`.
+        k (int): The number of entries, at most :math:`N`.
+    """
+    value, index = score.topk(min(k + 1, score.size(1)), dim=1)
+    if value.size(1) > k:
+        cuts_tie = value[:, k - 1] == value[:, k]
+        value, index = value[:, :k], index[:, :k]
+        if cuts_tie.any():
+            full = score[cuts_tie].sort(dim=1, descending=True, stable=True)
+            value[cuts_tie] = full.values[:, :k]
+            index[cuts_tie] = full.indices[:, :k]
+    return _by_score_then_index(value, index)
+
+
+def _by_score_then_index(score: Tensor, index: Tensor) -> KNNOutput:
+    index, perm = index.sort(dim=1)
+    score, order = score.gather(1, perm).sort(dim=1, descending=True, stable=True)
+    return KNNOutput(score, index.gather(1, order))
+
+
+def _choose_backend(backend: str | None, x: Tensor, size: int) -> str:
+    if backend is None:
+        return 'faiss' if size <= FAISS_MAX_K and _has_faiss(x) else 'torch'
+    check_choice('backend', backend, ('faiss', 'torch'))
+    if backend == 'faiss' and find_spec('faiss') is None:
+        raise ImportError(
+            '\'backend="faiss"\' needs Faiss: pip install torch_geometric_reid[faiss]'
+        )
+    return 'torch' if size > FAISS_MAX_K else backend
+
+
+def _has_faiss(x: Tensor) -> bool:
+    if find_spec('faiss') is None:
+        return False
+    if not x.is_cuda:
+        return True
+    import faiss
+
+    return hasattr(faiss, 'StandardGpuResources')
+
+
+class _Search:
+    # Candidates come from float32 arithmetic, whose rounding depends on the
+    # back end and on an item's place in a block. Only where that could matter
+    # are they scored again, in float64.
+    def __init__(self, x: Tensor, metric: str, backend: str, size: int):
+        self.x = x
+        self.metric = metric
+        self.size = size
+        self.norm = x.norm(dim=1).max()
+        self.index = None
+        if backend == 'faiss':
+            cls = L2KNNIndex if metric == 'sqeuclidean' else MIPSKNNIndex
+            self.index = cls(x)
+
+    def __call__(self, query: Tensor, k: int, self_id: Tensor | None) -> KNNOutput:
+        score, index = self._candidates(query)
+        if self_id is not None:
+            score = score.masked_fill(index == self_id.view(-1, 1), -torch.inf)
+            score, order = score.sort(dim=1, descending=True, stable=True)
+            index = index.gather(1, order)
+
+        close = score[:, :-1] - score[:, 1:] <= self._rounding(query)
+        row = close[:, :k].any(dim=1).nonzero().view(-1)
+        if row.numel() > 0:
+            tied = F.pad(close[row], (1, 0)) | F.pad(close[row], (0, 1))
+            tied &= score[row].isfinite()
+            score[row], index[row] = self._order(
+                query[row], score[row], index[row], tied
+            )
+        if 0 < k <= close.size(1):  # a tie with what was left out
+            for part in close[:, k - 1].nonzero().view(-1).split(self._rows()):
+                own = None if self_id is None else self_id[part]
+                score[part, :k], index[part, :k] = self._contest(
+                    query[part], score[part, k - 1 : k], k, own
+                )
+        return KNNOutput(score[:, :k], index[:, :k])
+
+    def _candidates(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        if self.index is None:
+            return self._scores(query).topk(self.size, dim=1)
+        score, index = self.index.search(query, self.size)
+        return -score if self.metric == 'sqeuclidean' else score, index
+
+    def _scores(self, query: Tensor) -> Tensor:
+        score = query @ self.x.t()
+        if self.metric == 'sqeuclidean':
+            norm = self.x.square().sum(dim=1)
+            score = 2 * score - norm - query.square().sum(dim=1, keepdim=True)
+        return score
+
+    def _rounding(self, query: Tensor) -> Tensor:
+        scale = query.norm(dim=1, keepdim=True) * self.norm
+        if self.metric == 'sqeuclidean':
+            scale = 4 * query.norm(dim=1, keepdim=True).maximum(self.norm).square()
+        return scale * torch.finfo(torch.float32).eps * (16 + self.x.size(1) ** 0.5)
+
+    def _rows(self) -> int:
+        return max(1, BLOCK_ELEMENTS // self.x.size(0))
+
+    def _order(
+        self, query: Tensor, score: Tensor, index: Tensor, tied: Tensor
+    ) -> KNNOutput:
+        row, place = tied.nonzero(as_tuple=True)
+        score[row, place] = self._exact(query, row, index[row, place])
+        return _by_score_then_index(score, index)
+
+    def _contest(
+        self, query: Tensor, worst: Tensor, k: int, self_id: Tensor | None
+    ) -> KNNOutput:
+        score = self._scores(query)
+        row, item = (score >= worst - 2 * self._rounding(query)).nonzero(as_tuple=True)
+        score.fill_(-torch.inf)
+        score[row, item] = self._exact(query, row, item)
+        if self_id is not None:
+            score.scatter_(1, self_id.view(-1, 1), -torch.inf)
+        return stable_topk(score, k)
+
+    def _exact(self, query: Tensor, row: Tensor, item: Tensor) -> Tensor:
+        outs = [query.new_empty(0)]
+        size = max(1, BLOCK_ELEMENTS // (4 * self.x.size(1)))
+        for i, j in zip(row.split(size), item.split(size), strict=True):
+            q, x = query[i].to(torch.float64), self.x[j].to(torch.float64)
+            if self.metric == 'sqeuclidean':
+                outs.append(-(q - x).square().sum(dim=1).to(torch.float32))
+            else:
+                outs.append((q * x).sum(dim=1).to(torch.float32))
+        return torch.cat(outs)
