@@ -1,0 +1,20 @@
+from torch_geometric_reid.nn.conv import ECGCNConv, FAGCNConv
+from torch_geometric_reid.nn.loss import (
+    FocalLoss,
+    SupervisedContrastiveLoss,
+    focal_loss,
+    supervised_contrastive_loss,
+)
+from torch_geometric_reid.nn.models import ECGCN, FAGCN, NeighborMean
+
+__all__ = [
+    'ECGCN',
+    'FAGCN',
+    'ECGCNConv',
+    'FAGCNConv',
+    'FocalLoss',
+    'NeighborMean',
+    'SupervisedContrastiveLoss',
+    'focal_loss',
+    'supervised_contrastive_loss',
+]

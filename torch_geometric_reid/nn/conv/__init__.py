@@ -1,0 +1,4 @@
+from torch_geometric_reid.nn.conv.ecgcn_conv import ECGCNConv
+from torch_geometric_reid.nn.conv.fagcn_conv import FAGCNConv
+
+__all__ = ['ECGCNConv', 'FAGCNConv']

@@ -1,0 +1,5 @@
+from torch_geometric_reid.nn.models.ecgcn import ECGCN
+from torch_geometric_reid.nn.models.fagcn import FAGCN
+from torch_geometric_reid.nn.models.neighbor_mean import NeighborMean
+
+__all__ = ['ECGCN', 'FAGCN', 'NeighborMean']

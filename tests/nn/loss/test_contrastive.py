@@ -1,0 +1,105 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torch_geometric_reid.nn import (
+    SupervisedContrastiveLoss,
+    supervised_contrastive_loss,
+)
+
+
+def plain(z, y, temperature, include_self):
+    """The N x N formula, read off eq. (6) one anchor at a time."""
+    score = z @ z.t() / temperature
+    total = 0 * z.sum()
+    for i in range(len(z)):
+        other = [j for j in range(len(z)) if include_self or j != i]
+        positive = [j for j in other if y[j] == y[i]]
+        for j in positive:
+            total = total - (score[i, j] - score[i, other].logsumexp(0)) / len(positive)
+    return total / len(z)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 13), st.integers(1, 5), st.booleans(), st.booleans(),
+    st.integers(0, 10**6),
+)  # fmt: skip
+def test_supervised_contrastive_loss_equals_plain_formula(
+    num, classes, include_self, normalize, seed
+):
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(num, 4, generator=generator, dtype=torch.float64)
+    y = torch.randint(classes, (num,), generator=generator) * 7 - 1
+    out, grad = value_and_grad(
+        lambda z: supervised_contrastive_loss(z, y, 0.3, include_self, normalize), z
+    )
+    expected = value_and_grad(
+        lambda z: plain(F.normalize(z) if normalize else z, y, 0.3, include_self), z
+    )
+    assert torch.allclose(out, expected[0], atol=1e-12)
+    assert torch.allclose(grad, expected[1], atol=1e-12)
+
+
+def value_and_grad(fn, z):
+    z = z.clone().requires_grad_()
+    out = fn(z)
+    out.backward()
+    return out.detach(), z.grad
+
+
+@pytest.mark.parametrize('include_self', [False, True])
+def test_supervised_contrastive_loss_in_blocks(monkeypatch, include_self):
+    z = torch.randn(50, 8, dtype=torch.float64)
+    y = torch.randint(6, (50,))
+    y[7] = 99  # alone
+    whole = value_and_grad(
+        lambda z: supervised_contrastive_loss(z, y, 0.1, include_self), z
+    )
+    monkeypatch.setattr('torch_geometric_reid.nn.loss.contrastive.BLOCK_ROWS', 16)
+    parts = value_and_grad(
+        lambda z: supervised_contrastive_loss(z, y, 0.1, include_self), z
+    )
+    assert torch.allclose(whole[0], parts[0], atol=1e-12)
+    assert torch.allclose(whole[1], parts[1], atol=1e-12)
+
+
+def test_supervised_contrastive_loss_survives_small_temperatures():
+    z = torch.randn(20, 8) * 100
+    y = torch.arange(20) // 2
+    loss, grad = value_and_grad(
+        lambda z: supervised_contrastive_loss(z, y, 1e-3, normalize=False), z
+    )
+    assert loss.isfinite()
+    assert grad.isfinite().all()
+
+
+def test_supervised_contrastive_loss_of_singletons():
+    z = torch.randn(4, 3)
+    y = torch.arange(4)
+    assert supervised_contrastive_loss(z, y, include_self=False) == 0
+    loss, grad = value_and_grad(
+        lambda z: supervised_contrastive_loss(z, y, include_self=False), z
+    )
+    assert not grad.any()
+    assert supervised_contrastive_loss(z[:1], y[:1]).item() == pytest.approx(
+        0, abs=1e-5
+    )
+
+
+def test_supervised_contrastive_loss_module():
+    z, y = torch.randn(9, 3), torch.arange(9) % 3
+    module = SupervisedContrastiveLoss(0.2, include_self=False)
+    assert module(z, y) == supervised_contrastive_loss(z, y, 0.2, False)
+
+
+def test_supervised_contrastive_loss_rejects():
+    z, y = torch.randn(9, 3), torch.arange(9)
+    with pytest.raises(ValueError, match=r"'y' needs one id for each of 9.*\[8\]"):
+        supervised_contrastive_loss(z, y[:8])
+    with pytest.raises(ValueError, match=r"'z'.*\[9\]"):
+        supervised_contrastive_loss(z[:, 0], y)
+    with pytest.raises(ValueError, match="'temperature'"):
+        supervised_contrastive_loss(z, y, 0.0)

@@ -1,0 +1,88 @@
+import torch
+from torch_geometric.nn import SAGEConv
+
+from torch_geometric_reid.nn import ECGCN
+
+
+def make_input():
+    generator = torch.Generator().manual_seed(0)
+    adj = (torch.rand(12, 12, generator=generator) < 0.3).float()
+    adj[5] = 0
+    edge_index = adj.t().nonzero().t()
+    return torch.randn(12, 6, generator=generator), edge_index, adj
+
+
+def dense(model, x, adj, training):
+    adj = adj / adj.sum(1, keepdim=True).clamp(min=1)
+    for conv, norm in zip(model.convs, model.norms, strict=True):
+        x = adj @ x @ conv.lin.weight.t()
+        if training:
+            mean, var = x.mean(0), x.var(0, unbiased=False)
+        else:
+            mean, var = norm.running_mean, norm.running_var
+        x = (x - mean) / (var + 1e-5).sqrt() * norm.weight + norm.bias
+        x = x.clamp(min=0)
+    for layer in model.classifier:
+        if isinstance(layer, torch.nn.PReLU):
+            x = torch.where(x > 0, x, x * layer.weight)
+        else:
+            x = x @ layer.weight.t() + layer.bias
+    return x
+
+
+def test_ecgcn_equals_dense_formula():
+    x, edge_index, adj = make_input()
+    model = ECGCN(6, 16, num_layers=5)
+    assert str(model) == 'ECGCN(6, 16, num_layers=5)'
+    assert [p.numel() for p in model.classifier.parameters()] == [
+        256, 16, 16, 256, 16, 16, 32, 2,
+    ]  # fmt: skip
+    expected = dense(model, x, adj, training=True)
+    assert torch.allclose(model(x, edge_index), expected, atol=1e-4)
+    model.eval()
+    expected = dense(model, x, adj, training=False)
+    assert torch.allclose(model(x, edge_index), expected, atol=1e-5)
+
+
+def test_ecgcn_returns_one_hop_nodes():
+    x, edge_index, _ = make_input()
+    model = ECGCN(6, 16, num_layers=2).eval()
+    out = model(x, edge_index, num_sampled_nodes=[2, 6, 4])
+    assert torch.allclose(out, model(x, edge_index)[2:8], atol=1e-6)
+
+
+def test_ecgcn_with_another_conv():
+    x, edge_index, adj = make_input()
+    model = ECGCN(6, 16, num_layers=1, conv=SAGEConv)
+    mean = adj @ x / adj.sum(1, keepdim=True).clamp(min=1)
+    conv = model.convs[0]
+    expected = mean @ conv.lin_l.weight.t() + x @ conv.lin_r.weight.t()
+    assert torch.allclose(conv(x, edge_index), expected, atol=1e-5)
+    assert model(x, edge_index).shape == (12, 2)
+
+
+def test_ecgcn_is_permutation_equivariant():
+    x, edge_index, _ = make_input()
+    model = ECGCN(6, 16).eval()
+    perm = torch.randperm(12)
+    moved = torch.empty_like(perm).index_copy_(0, perm, torch.arange(12))[edge_index]
+    out = model(x[perm], moved)
+    assert torch.allclose(out, model(x, edge_index)[perm], atol=1e-5)
+
+
+def test_ecgcn_reset_parameters():
+    model = ECGCN(6, 16, num_layers=2)
+    model(*make_input()[:2])
+    assert model.norms[0].running_mean.any()
+    weight = model.classifier[0].weight.clone()
+    model.reset_parameters()
+    assert not model.norms[0].running_mean.any()
+    assert not model.classifier[0].weight.equal(weight)
+
+
+def test_ecgcn_compiles_without_graph_breaks():
+    x, edge_index, _ = make_input()
+    model = ECGCN(6, 16, num_layers=2).eval()
+    compiled = torch.compile(model, fullgraph=True, backend='aot_eager')
+    out = compiled(x, edge_index, [2, 6, 4])
+    assert torch.allclose(out, model(x, edge_index, [2, 6, 4]), atol=1e-5)

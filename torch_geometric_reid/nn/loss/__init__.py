@@ -1,0 +1,12 @@
+from torch_geometric_reid.nn.loss.contrastive import (
+    SupervisedContrastiveLoss,
+    supervised_contrastive_loss,
+)
+from torch_geometric_reid.nn.loss.focal import FocalLoss, focal_loss
+
+__all__ = [
+    'FocalLoss',
+    'SupervisedContrastiveLoss',
+    'focal_loss',
+    'supervised_contrastive_loss',
+]

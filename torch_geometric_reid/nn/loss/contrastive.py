@@ -1,0 +1,151 @@
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from torch_geometric_reid.checks import check_ids
+
+BLOCK_ROWS = 2048  # similarities are held in blocks of 2048 x 2048
+
+
+def supervised_contrastive_loss(
+    z: Tensor,
+    y: Tensor,
+    temperature: float = 0.07,
+    include_self: bool = True,
+    normalize: bool = True,
+) -> Tensor:
+    r"""The supervised contrastive loss, eq. (5) and (6) of `"Feature Aggregation
+    and Connectivity for Object Re-Identification"
+    <https://doi.org/10.1016/j.patcog.2024.110869>`_.
+
+    .. math::
+        \mathcal{L} = - \frac{1}{N} \sum_{i=1}^{N} \frac{1}{|P_i|} \sum_{j \in P_i}
+        \log \frac{\exp(\mathbf{z}_i^{\top} \mathbf{z}_j / \tau)}
+        {\sum_{k \in A_i} \exp(\mathbf{z}_i^{\top} \mathbf{z}_k / \tau)}
+
+    where :math:`P_i` are the items of :math:`i`'s identity and :math:`A_i` all
+    items. The paper counts :math:`i` itself in both. The form of `"Supervised
+    Contrastive Learning" <https://arxiv.org/abs/2004.11362>`_ leaves it out of
+    both; there, an item without another of its identity contributes zero.
+
+    Value and gradient are exact. The :math:`N \times N` similarities are
+    symmetric and visited in blocks of the upper triangle, so that memory grows
+    with :math:`N` only; the positives need class sums alone. The gradient can
+    not be differentiated again.
+
+    Args:
+        z (torch.Tensor): The features :math:`(N, d)`.
+        y (torch.Tensor): The identities :math:`(N)`.
+        temperature (float, optional): The temperature :math:`\tau`.
+            (default: :obj:`0.07`)
+        include_self (bool, optional): If set to :obj:`False`, leaves out the
+            pairs :math:`(i, i)`. (default: :obj:`True`)
+        normalize (bool, optional): If set to :obj:`False`, takes the features
+            as they are instead of at unit length. (default: :obj:`True`)
+
+    Raises:
+        ValueError: If the shapes do not fit, :obj:`z` is empty or
+            :obj:`temperature` is not positive.
+
+    Example:
+        >>> z = torch.tensor([[1., 0.], [1., 0.], [0., 1.], [0., 1.]])
+        >>> y = torch.tensor([0, 0, 1, 1])
+        >>> supervised_contrastive_loss(z, y, temperature=1.0)
+        tensor(1.0064)
+    """
+    if z.dim() != 2 or z.size(0) == 0:
+        raise ValueError(
+            f"'z' needs at least one feature, of shape [N, d] "
+            f'(got shape {list(z.shape)})'
+        )
+    if temperature <= 0:
+        raise ValueError(f"'temperature' needs to be positive (got {temperature})")
+    y = check_ids('y', y, z.size(0)).to(z.device)
+    if normalize:
+        z = F.normalize(z)
+    y = y.unique(return_inverse=True)[1]
+    return _SupervisedContrastive.apply(z, y, temperature, include_self)
+
+
+class SupervisedContrastiveLoss(torch.nn.Module):
+    r"""The module of :meth:`supervised_contrastive_loss`, with its arguments.
+
+    Shapes:
+        - **input:** features :math:`(N, d)`, identities :math:`(N)`
+        - **output:** a scalar
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        include_self: bool = True,
+        normalize: bool = True,
+    ):
+        super().__init__()
+        self.temperature = temperature
+        self.include_self = include_self
+        self.normalize = normalize
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return supervised_contrastive_loss(
+            z, y, self.temperature, self.include_self, self.normalize
+        )
+
+
+class _SupervisedContrastive(torch.autograd.Function):
+    # With s_ij = z_i.z_j / tau, r_i = logsumexp_j s_ij and the class sums S_y,
+    #   L = 1/N sum_i m_i (r_i - z_i.(S_yi - o z_i) / (tau (N_yi - o)))
+    # where o = 1 leaves out self and m_i = 0 where no positive is left, and
+    #   dL/dz_i = 1/(N tau) (sum_j (m_i e^(s_ij - r_i) + m_j e^(s_ij - r_j)) z_j
+    #                        - 2 m_i (S_yi - o z_i) / (N_yi - o)).
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, y: Tensor, temperature: float, include_self: bool
+    ) -> Tensor:
+        count = torch.bincount(y).to(z.dtype)[y] - float(not include_self)
+        active = (count > 0).to(z.dtype)
+        total = z.new_zeros(int(y.max()) + 1, z.size(1)).index_add_(0, y, z)[y]
+        positive = total if include_self else total - z
+        positive = positive * (active / count.clamp(min=1)).view(-1, 1)
+
+        lse = z.new_full((z.size(0),), -torch.inf)
+        for rows, cols, score in _blocks(z, temperature, include_self):
+            lse[rows] = torch.logaddexp(lse[rows], score.logsumexp(1))
+            if rows != cols:
+                lse[cols] = torch.logaddexp(lse[cols], score.logsumexp(0))
+        lse = lse.masked_fill(active == 0, 0)
+
+        ctx.save_for_backward(z, lse, active, positive)
+        ctx.temperature, ctx.include_self = temperature, include_self
+        return (lse - (z * positive).sum(1) / temperature).mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        z, lse, active, positive = ctx.saved_tensors
+        out = -2 * positive
+        for rows, cols, score in _blocks(z, ctx.temperature, ctx.include_self):
+            weight = (score - lse[rows].view(-1, 1)).exp_() * active[rows].view(-1, 1)
+            weight += (score - lse[cols]).exp_() * active[cols]
+            out[rows] += weight @ z[cols]
+            if rows != cols:
+                out[cols] += weight.t() @ z[rows]
+        return out * (grad / (z.size(0) * ctx.temperature)), None, None, None
+
+
+def _blocks(
+    z: Tensor, temperature: float, include_self: bool
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    starts = range(0, z.size(0), BLOCK_ROWS)
+    for i in starts:
+        rows = slice(i, i + BLOCK_ROWS)
+        for j in starts[i // BLOCK_ROWS :]:
+            cols = slice(j, j + BLOCK_ROWS)
+            score = (z[rows] / temperature) @ z[cols].t()
+            if i == j and not include_self:
+                score.fill_diagonal_(-torch.inf)
+            yield rows, cols, score

@@ -1,0 +1,93 @@
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import BatchNorm1d, PReLU
+from torch_geometric.nn.dense.linear import Linear
+from torch_geometric.typing import Adj
+
+from torch_geometric_reid.nn.conv import ECGCNConv
+
+
+class ECGCN(torch.nn.Module):
+    r"""The evaluation of connectivity network, eq. (11) of `"Feature Aggregation
+    and Connectivity for Object Re-Identification"
+    <https://doi.org/10.1016/j.patcog.2024.110869>`_.
+
+    .. math::
+        \mathbf{Z}_{l+1} = \mathrm{ReLU} \big( \mathrm{BN} \big(
+        \mathbf{D}^{-1} \mathbf{A} \, \mathbf{Z}_l \mathbf{W}_l \big) \big)
+
+    Three linear layers with per-channel PReLU between them then tell, for each
+    1-hop gallery image of a probe, whether it shows the probe's identity.
+
+    Args:
+        in_channels (int): Size of the features.
+        hidden_channels (int): Size of each hidden layer.
+        num_layers (int, optional): Number of graph layers.
+            (default: :obj:`5`)
+        conv (callable, optional): Makes a graph layer from its input size, its
+            output size and :obj:`bias`. With PyG's
+            :class:`~torch_geometric.nn.SAGEConv` the features of the node
+            itself are concatenated to its neighbours' mean.
+            (default: :class:`~torch_geometric_reid.nn.ECGCNConv`)
+
+    Shapes:
+        - **input:** centred features :math:`(|\mathcal{V}|, F_{in})`, edge indices
+          :math:`(2, |\mathcal{E}|)`, and the sampled batch's
+          :obj:`num_sampled_nodes` :math:`[B, B k_1, R]` *(optional)*
+        - **output:** logits (no link, link) of shape :math:`(B k_1, 2)`, or of all
+          nodes if :obj:`num_sampled_nodes` is not given
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int = 5,
+        conv: Callable[..., torch.nn.Module] = ECGCNConv,
+    ):
+        super().__init__()
+        self.in_channels = in_channels
+        self.hidden_channels = hidden_channels
+        self.num_layers = num_layers
+
+        sizes = [in_channels] + [hidden_channels] * num_layers
+        self.convs = torch.nn.ModuleList(
+            conv(sizes[i], sizes[i + 1], bias=False) for i in range(num_layers)
+        )
+        self.norms = torch.nn.ModuleList(
+            BatchNorm1d(hidden_channels) for _ in range(num_layers)
+        )
+        self.classifier = torch.nn.Sequential(
+            Linear(sizes[-1], hidden_channels),
+            PReLU(hidden_channels),
+            Linear(hidden_channels, hidden_channels),
+            PReLU(hidden_channels),
+            Linear(hidden_channels, 2),
+        )
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        for module in [*self.convs, *self.norms]:
+            module.reset_parameters()
+        for layer in self.classifier:
+            layer.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        num_sampled_nodes: list[int] | None = None,
+    ) -> Tensor:
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = norm(conv(x, edge_index)).relu()
+        if num_sampled_nodes is not None:
+            x = x[num_sampled_nodes[0] : num_sampled_nodes[0] + num_sampled_nodes[1]]
+        return self.classifier(x)
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.in_channels}, {self.hidden_channels}, '
+            f'num_layers={self.num_layers})'
+        )
