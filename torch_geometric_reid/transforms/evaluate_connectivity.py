@@ -1,0 +1,34 @@
+import torch
+from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform
+
+
+class EvaluateConnectivity(BaseTransform):
+    r"""Predicts, for each 1-hop image of a sampled batch, whether it shows its
+    probe's identity.
+
+    Reads the centred :obj:`x` :math:`(|\mathcal{V}|, d)`, :obj:`edge_index` and
+    :obj:`num_sampled_nodes` :math:`[B, B k_1, R]`; adds :obj:`connectivity`
+    :math:`(B, k_1)`, the probabilities of a link in rank order, and
+    :obj:`connectivity_distance` :math:`(B, k_1)`, those of no link, the
+    :math:`d_g` of eq. (13).
+
+    Args:
+        model (torch.nn.Module): A model that gives logits (no link, link) from
+            :obj:`(x, edge_index, num_sampled_nodes)`, such as
+            :class:`~torch_geometric_reid.nn.ECGCN`.
+    """
+
+    def __init__(self, model: torch.nn.Module):
+        self.model = model
+
+    @torch.no_grad()
+    def forward(self, data: Data) -> Data:
+        self.model.eval()
+        logits = self.model(data.x, data.edge_index, data.num_sampled_nodes)
+        prob = logits.softmax(dim=1).view(data.num_sampled_nodes[0], -1, 2)
+        data.connectivity_distance, data.connectivity = prob.unbind(dim=2)
+        return data
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.model})'
