@@ -71,6 +71,19 @@ def test_directed_rows_have_k_neighbors():
     assert torch.bincount(out.edge_index[1]).tolist() == [20] * 20
 
 
+def test_last_neighbors():
+    data = Data(x=torch.randn(9, 3), gallery_mask=torch.arange(9) < 7)
+    x = F.normalize(data.x)
+    cos = (x @ x[:7].t()).fill_diagonal_(-torch.inf)
+    out = AffinityGraph(k=4)(data)
+    assert torch.allclose(out.last_score, cos.topk(4).values[:, 3])
+    assert out.last_neighbor.equal(cos.topk(4).indices[:, 3])
+    with pytest.warns(UserWarning, match='cut'):
+        out = AffinityGraph(k=7)(data)
+    assert out.last_score[:7].tolist() == [-torch.inf] * 7
+    assert out.last_score[7:].isfinite().all()
+
+
 def test_affinity_graph_is_permutation_equivariant():
     x, perm = torch.randn(20, 3), torch.randperm(20)
     adj = to_dense(AffinityGraph(k=4)(Data(x=x)))

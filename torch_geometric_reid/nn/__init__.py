@@ -5,7 +5,7 @@ from torch_geometric_reid.nn.loss import (
     focal_loss,
     supervised_contrastive_loss,
 )
-from torch_geometric_reid.nn.models import ECGCN, FAGCN, NeighborMean
+from torch_geometric_reid.nn.models import ECGCN, FAGCN, FoldedECGCN, NeighborMean
 
 __all__ = [
     'ECGCN',
@@ -13,6 +13,7 @@ __all__ = [
     'ECGCNConv',
     'FAGCNConv',
     'FocalLoss',
+    'FoldedECGCN',
     'NeighborMean',
     'SupervisedContrastiveLoss',
     'focal_loss',

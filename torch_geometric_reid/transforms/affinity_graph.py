@@ -29,7 +29,10 @@ class AffinityGraph(BaseTransform):
 
     Reads :obj:`x` :math:`(N, d)` and, if there, :obj:`gallery_mask` :math:`(N)`;
     adds :obj:`edge_index` (a column-sorted :class:`~torch_geometric.EdgeIndex`)
-    and :obj:`edge_weight`, the entries of :math:`\mathbf{\tilde{A}}`.
+    and :obj:`edge_weight`, the entries of :math:`\mathbf{\tilde{A}}`; and of each
+    node's :math:`k`-th neighbour the position :obj:`last_neighbor` :math:`(N)` and
+    the cosine :obj:`last_score` :math:`(N)`, which is :math:`-\infty` where there
+    are fewer than :math:`k` other nodes.
 
     Args:
         k (int): The number of neighbours, not counting the node itself.
@@ -80,12 +83,10 @@ class AffinityGraph(BaseTransform):
             raise ValueError("'data' needs features 'x' of shape [N, d] (got none)")
         num_nodes = data.x.size(0)
         mask = self._gallery_mask(data)
-        edge_index, weight = self._neighbors(data.x, mask)
+        edge_index, score = self._neighbors(data, mask)
 
-        keep = weight > self.threshold
-        edge_index, weight = edge_index[:, keep], weight[keep]
-        if self.binary:
-            weight = torch.ones_like(weight)
+        weight = self.weigh(score)
+        edge_index, weight = edge_index[:, weight > 0], weight[weight > 0]
         if self.symmetrize:
             back = mask[edge_index[1]]
             edge_index = torch.cat([edge_index, edge_index[:, back].flip(0)], dim=1)
@@ -108,6 +109,11 @@ class AffinityGraph(BaseTransform):
         data.edge_weight = weight
         return data
 
+    def weigh(self, score: Tensor) -> Tensor:
+        r"""Returns the entries of :math:`\mathbf{A}` for neighbours' cosines."""
+        weight = torch.ones_like(score) if self.binary else score
+        return weight.masked_fill(score <= self.threshold, 0)
+
     def _gallery_mask(self, data: Data) -> Tensor:
         num_nodes = data.x.size(0)
         if 'gallery_mask' not in data:
@@ -120,15 +126,22 @@ class AffinityGraph(BaseTransform):
             )
         return mask
 
-    def _neighbors(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _neighbors(self, data: Data, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x = data.x
         gallery, probe = mask.nonzero().view(-1), (~mask).nonzero().view(-1)
+        data.last_neighbor = torch.zeros_like(mask, dtype=torch.long)
+        data.last_score = torch.full_like(data.last_neighbor, -torch.inf, dtype=x.dtype)
         edges, scores = [], []
         for rows, query in [(gallery, None), (probe, x[probe])]:
-            if rows.numel() > 0:
-                out = knn(x[gallery], self.k, query=query, backend=self.backend)
-                col = rows.repeat_interleave(out.index.size(1))
-                edges.append(torch.stack([gallery[out.index.view(-1)], col]))
-                scores.append(out.score.view(-1))
+            if rows.numel() == 0:
+                continue
+            score, index = knn(x[gallery], self.k, query=query, backend=self.backend)
+            col = rows.repeat_interleave(index.size(1))
+            edges.append(torch.stack([gallery[index.view(-1)], col]))
+            scores.append(score.view(-1))
+            if index.size(1) == self.k:
+                data.last_neighbor[rows] = gallery[index[:, -1]]
+                data.last_score[rows] = score[:, -1]
         return torch.cat(edges, dim=1), torch.cat(scores)
 
     def __repr__(self) -> str:

@@ -65,12 +65,15 @@ class ECGCNConv(MessagePassing):
         self.lin.reset_parameters()
 
     def forward(self, x: Tensor, edge_index: Adj, size: Size = None) -> Tensor:
+        return self.lin(self.gather(x, edge_index, size))
+
+    def gather(self, x: Tensor, edge_index: Adj, size: Size = None) -> Tensor:
+        r"""Returns the neighbours' means, which hold no parameters."""
         if torch.compiler.is_compiling() and isinstance(edge_index, EdgeIndex):
             edge_index = edge_index.as_tensor()
 
         # propagate_type: (x: Tensor)
-        out = self.propagate(edge_index, x=x, size=size)
-        return self.lin(out)
+        return self.propagate(edge_index, x=x, size=size)
 
     def message(self, x_j: Tensor) -> Tensor:
         return x_j

@@ -1,5 +1,6 @@
 from torch_geometric_reid.nn.models.ecgcn import ECGCN
 from torch_geometric_reid.nn.models.fagcn import FAGCN
+from torch_geometric_reid.nn.models.folded_ecgcn import FoldedECGCN
 from torch_geometric_reid.nn.models.neighbor_mean import NeighborMean
 
-__all__ = ['ECGCN', 'FAGCN', 'NeighborMean']
+__all__ = ['ECGCN', 'FAGCN', 'FoldedECGCN', 'NeighborMean']

@@ -1,0 +1,83 @@
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import BatchNorm1d
+from torch_geometric import EdgeIndex
+
+from torch_geometric_reid.nn.conv import ECGCNConv
+from torch_geometric_reid.nn.models.ecgcn import ECGCN
+
+
+class FoldedECGCN(torch.nn.Module):
+    r"""A trained :class:`ECGCN` for inference, equal to it up to rounding but
+    with less to compute:
+
+    - batch norm, which is an affine map in evaluation mode, is folded into the
+      weights;
+    - the first layer's product :math:`\mathbf{X} \mathbf{W}_1` is taken once for
+      all images by :meth:`project` instead of once for each sub-graph, since
+      :math:`\mathbf{D}^{-1} \mathbf{A} (\mathbf{X} - \mathbf{1}
+      \mathbf{x}_p^{\top}) \mathbf{W}_1 = \mathbf{D}^{-1} \mathbf{A} (\mathbf{X}
+      \mathbf{W}_1 - \mathbf{1} \mathbf{x}_p^{\top} \mathbf{W}_1)`;
+    - the last layer is taken at the 1-hop nodes only.
+
+    Args:
+        model (ECGCN): The trained model, of
+            :class:`~torch_geometric_reid.nn.ECGCNConv` layers.
+
+    Shapes:
+        - **input:** projected and centred features
+          :math:`(|\mathcal{V}|, F_{hidden})`, edges as a column-sorted
+          :class:`~torch_geometric.EdgeIndex`, :obj:`num_sampled_nodes`
+          :math:`[B, B k_1, R]`
+        - **output:** logits (no link, link) :math:`(B k_1, 2)`
+
+    Raises:
+        ValueError: If the model has other layers.
+    """
+
+    def __init__(self, model: ECGCN):
+        super().__init__()
+        self.weights, self.biases = [], []
+        for conv, module in zip(model.convs, model.norms, strict=True):
+            norm = cast(BatchNorm1d, module)
+            if not isinstance(conv, ECGCNConv):
+                raise ValueError(
+                    f"'model' needs layers of 'ECGCNConv' "
+                    f"(got '{conv.__class__.__name__}')"
+                )
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            self.weights.append((conv.lin.weight * scale.view(-1, 1)).detach().t())
+            self.biases.append((norm.bias - norm.running_mean * scale).detach())
+        self.convs = model.convs
+        self.classifier = model.classifier
+
+    def project(self, x: Tensor) -> Tensor:
+        r"""Returns :math:`\mathbf{X} \mathbf{W}_1`, with the scale of batch norm."""
+        return x @ self.weights[0]
+
+    def forward(
+        self, x: Tensor, edge_index: EdgeIndex, num_sampled_nodes: list[int]
+    ) -> Tensor:
+        start, size = num_sampled_nodes[:2]
+        last = len(self.weights) - 1
+        for i, conv in enumerate(self.convs):
+            if i == last:
+                edge_index = _edges_into(edge_index, start, size)
+            x = conv.gather(x, edge_index)
+            if i > 0:
+                x = x @ self.weights[i]
+            x = (x + self.biases[i]).relu_()
+        return self.classifier(x)
+
+
+def _edges_into(edge_index: EdgeIndex, start: int, size: int) -> EdgeIndex:
+    (colptr, row), _ = edge_index.get_csc()
+    first, last = int(colptr[start]), int(colptr[start + size])
+    col = edge_index[1][first:last].as_tensor() - start
+    return EdgeIndex(
+        torch.stack([row[first:last], col]),
+        sparse_size=(edge_index.num_rows, size),
+        sort_order='col',
+    )

@@ -1,0 +1,185 @@
+r"""Options of the pipeline. Their defaults fit two CPU cores; :obj:`paper` holds
+the paper's sizes.
+"""
+
+from dataclasses import dataclass, field
+
+from torch_geometric_reid.checks import check_choice
+from torch_geometric_reid.distance import DISTANCES
+
+
+@dataclass
+class FAConfig:
+    r"""Options of FA-GCN.
+
+    Args:
+        k: Neighbours of a node in the affinity graph, not counting itself.
+        binary: Whether neighbours weigh one instead of their cosine.
+        threshold: Neighbours whose cosine is not above it are dropped.
+        symmetrize: Whether the graph is made symmetric by the maximum.
+        num_layers: Graph layers.
+        hidden_channels: Size of the new features.
+        bias: Whether layers have a bias.
+        last_act: Whether the last layer has a ReLU.
+        temperature: Temperature of the contrastive loss.
+        include_self: Whether the contrastive loss counts an image as its own
+            positive, as the paper does.
+        contrastive_weight: Weight of the contrastive loss beside cross entropy.
+        optimizer: "adam" or "sgd" (momentum 0.9).
+        lr: Learning rate.
+        milestones: Steps at which the learning rate is multiplied by lr_decay.
+        lr_decay: Factor of the learning rate.
+        steps: Optimiser steps, each on the whole graph.
+        weight_decay: Weight decay.
+    """
+
+    k: int = 5
+    binary: bool = False
+    threshold: float = 0.0
+    symmetrize: bool = False
+    num_layers: int = 1
+    hidden_channels: int = 512
+    bias: bool = True
+    last_act: bool = True
+    temperature: float = 0.07
+    include_self: bool = True
+    contrastive_weight: float = 1.0
+    optimizer: str = 'adam'
+    lr: float = 1e-3
+    milestones: tuple[int, ...] = (50, 80, 90)
+    lr_decay: float = 0.1
+    steps: int = 100
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice('fa.optimizer', self.optimizer, ('adam', 'sgd'))
+
+
+@dataclass
+class ECConfig:
+    r"""Options of EC-GCN.
+
+    Args:
+        num_neighbors: The numbers of 1-hop and, for each, 2-hop images.
+        num_edges: Nearest images that a node is joined to.
+        sampler: "rpgs" or "hgs", in training (testing always uses HGS).
+        gamma: RPGS draws from gamma times as many images as it keeps.
+        symmetric: Whether edges run both ways.
+        self_loops: Whether a node receives from itself.
+        concat: Whether a layer reads a node beside its neighbours' mean (set
+            self_loops to false with it).
+        num_layers: Graph layers.
+        hidden_channels: Size of each hidden layer.
+        loss: "focal" or "ce" (cross entropy).
+        alpha: Weight of one side in the focal loss.
+        alpha_on: That side, "positive" or "negative".
+        focal_gamma: Exponent of the focal loss.
+        optimizer: "sgd" or "adam".
+        lr: Learning rate.
+        lr_decay: Factor of the learning rate after each epoch.
+        epochs: Passes over all training probes.
+        batch_size: Sub-graphs in a step.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay.
+        num_workers: Processes that sample; results do not depend on it.
+    """
+
+    num_neighbors: tuple[int, int] = (50, 5)
+    num_edges: int = 10
+    sampler: str = 'rpgs'
+    gamma: float = 1.5
+    symmetric: bool = True
+    self_loops: bool = True
+    concat: bool = False
+    num_layers: int = 2
+    hidden_channels: int = 128
+    loss: str = 'focal'
+    alpha: float = 0.25
+    alpha_on: str = 'positive'
+    focal_gamma: float = 2.0
+    optimizer: str = 'sgd'
+    lr: float = 0.01
+    lr_decay: float = 0.1
+    epochs: int = 2
+    batch_size: int = 16
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice('ec.sampler', self.sampler, ('rpgs', 'hgs'))
+        check_choice('ec.loss', self.loss, ('focal', 'ce'))
+        check_choice('ec.optimizer', self.optimizer, ('sgd', 'adam'))
+
+
+@dataclass
+class RankConfig:
+    r"""Options of ranking.
+
+    Args:
+        graph: The graph at test time: "probe" (each probe alone with the
+            gallery), "gallery" (gallery images ignore the probe) or "joint"
+            (all probes and the gallery in one graph).
+        metric: "sqeuclidean", "euclidean", "cosine", "mahalanobis_total" or
+            "mahalanobis_within".
+        scale: Scaling of each probe's distances, none, "max" or "minmax".
+        weight: The weight lambda of the connectivity, eq. (13).
+        fill: Connectivity distance of images that are not scored, or "max".
+    """
+
+    graph: str = 'probe'
+    metric: str = 'sqeuclidean'
+    scale: str | None = None
+    weight: float = 0.4
+    fill: float | str = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice('rank.graph', self.graph, ('probe', 'gallery', 'joint'))
+        check_choice(
+            'rank.metric',
+            self.metric,
+            (*DISTANCES, 'mahalanobis_total', 'mahalanobis_within'),
+        )
+
+
+@dataclass
+class Config:
+    r"""Options of :class:`GraphReRanker`.
+
+    Args:
+        fa: Options of FA-GCN, or none to use the features as they are.
+        ec: Options of EC-GCN, or none to rank by distance alone.
+        rank: Options of ranking.
+        seed: Seed of all that is random.
+        device: Device of features and models; by default a GPU if there is one.
+    """
+
+    fa: FAConfig | None = field(default_factory=FAConfig)
+    ec: ECConfig | None = field(default_factory=ECConfig)
+    rank: RankConfig = field(default_factory=RankConfig)
+    seed: int = 0
+    device: str | None = None
+
+    @classmethod
+    def paper(cls, k: int = 3) -> 'Config':
+        r"""The paper's sizes.
+
+        Args:
+            k (int, optional): The paper's choice is 3 for Market-1501, 10 for
+                DukeMTMC-reID and 20 for VeRi-776. (default: :obj:`3`)
+        """
+        return cls(
+            fa=FAConfig(
+                k=k,
+                hidden_channels=2048,
+                lr=1e-4,
+                milestones=(1000, 1600, 1800),
+                steps=2000,
+            ),
+            ec=ECConfig(
+                num_neighbors=(200, 10),
+                num_layers=5,
+                hidden_channels=4096,
+                epochs=4,
+            ),
+        )

@@ -1,0 +1,95 @@
+r"""EC-GCN at test time."""
+
+from typing import NamedTuple
+
+import torch
+import torch_geometric.transforms as T
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.loader import NodeLoader
+from tqdm import tqdm
+
+from torch_geometric_reid.knn import knn, stable_topk
+from torch_geometric_reid.nn import ECGCN, ECGCNConv, FoldedECGCN
+from torch_geometric_reid.pipeline.aggregate import Features
+from torch_geometric_reid.pipeline.config import ECConfig
+from torch_geometric_reid.pipeline.patch import PatchFeatures
+from torch_geometric_reid.sampler import HardGallerySampler
+from torch_geometric_reid.transforms import (
+    CenterProbe,
+    EvaluateConnectivity,
+    FuseEdges,
+)
+
+
+class Connectivity(NamedTuple):
+    r"""The scored gallery images of each probe.
+
+    Attributes:
+        image: The 1-hop images, nearest first, :math:`(Q, k_1)`.
+        distance: Their probabilities of no link :math:`d_g`, :math:`(Q, k_1)`.
+    """
+
+    image: Tensor
+    distance: Tensor
+
+
+@torch.no_grad()
+def connect(
+    model: ECGCN, features: Features, config: ECConfig, progress: bool = False
+) -> Connectivity:
+    r"""Evaluates the connectivity of each probe and its nearest gallery images.
+
+    Sub-graphs are those of the hard gallery sampler on squared Euclidean
+    distances. A probe enters the lists of the gallery images that it is nearer
+    to than their last neighbour; no other probe is ever a node.
+
+    Args:
+        model (ECGCN): The trained model.
+        features (Features): Features of probes and gallery.
+        config (ECConfig): The options that the model was trained with.
+        progress (bool, optional): Whether to show a progress bar.
+            (default: :obj:`False`)
+    """
+    distance = features.distance()
+    num_query, num_gallery = distance.shape
+    k1, k2 = min(config.num_neighbors[0], num_gallery), config.num_neighbors[1]
+    width = min(max(k1, config.num_edges), num_gallery)
+    order = stable_topk(-distance, width).index
+    columns = min(max(k2, config.num_edges), num_gallery - 1)
+    last = distance.new_full((num_gallery,), torch.inf)
+    neighbor = torch.empty(num_gallery, 0, dtype=torch.long)
+    if columns > 0:
+        table = knn(features.gallery, columns, metric='sqeuclidean')
+        neighbor = table.index.cpu()
+        if columns >= config.num_edges:
+            last = table.score[:, config.num_edges - 1]
+    sampler = HardGallerySampler(
+        neighbor,
+        (k1, k2),
+        config.num_edges,
+        config.symmetric,
+        config.self_loops,
+        probe_neighbor=order.cpu(),
+        inserted=(distance < last).nonzero().t().cpu(),
+    )
+
+    x, patch = torch.cat([features.gallery, features.query]), features.patch
+    scorer: ECGCN | FoldedECGCN = model
+    if all(isinstance(conv, ECGCNConv) for conv in model.convs):
+        scorer = FoldedECGCN(model)
+        x = scorer.project(x)
+        patch = patch and patch._replace(x=scorer.project(patch.x))
+    transforms = [CenterProbe(), FuseEdges(), EvaluateConnectivity(scorer)]
+    if patch is not None:
+        transforms.insert(0, PatchFeatures(patch, num_gallery))
+    loader = NodeLoader(
+        Data(x=x, edge_index=order.new_empty(2, 0)),
+        sampler,
+        input_nodes=torch.arange(num_gallery, num_gallery + num_query),
+        transform=T.Compose(transforms),
+        batch_size=config.batch_size,
+    )
+    bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
+    scores = [batch.connectivity_distance for batch in bar]
+    return Connectivity(order[:, :k1], torch.cat(scores))

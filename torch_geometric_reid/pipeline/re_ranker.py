@@ -1,0 +1,187 @@
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import Data
+
+from torch_geometric_reid.checks import (
+    check_features,
+    check_ids,
+)
+from torch_geometric_reid.distance import (
+    Mahalanobis,
+    fuse_distance,
+    scale_distance,
+)
+from torch_geometric_reid.nn import ECGCN, FAGCN
+from torch_geometric_reid.pipeline.aggregate import Features, aggregate
+from torch_geometric_reid.pipeline.config import Config
+from torch_geometric_reid.pipeline.connect import Connectivity, connect
+from torch_geometric_reid.pipeline.train import make_affinity, train_ec, train_fa
+
+
+class GraphReRanker:
+    r"""Ranks a gallery for each probe by FA-GCN and EC-GCN, as in `"Feature
+    Aggregation and Connectivity for Object Re-Identification"
+    <https://doi.org/10.1016/j.patcog.2024.110869>`_.
+
+    .. code-block:: python
+
+        ranker = GraphReRanker().fit(train_features, train_ids)
+        distance = ranker.rank(query_features, gallery_features)
+
+    Features of any backbone will do; they are brought to unit length. Identities
+    are those of the training images only: ranking takes none, and no cameras.
+
+    Args:
+        config (Config, optional): The options. By default, sizes for two CPU
+            cores; :meth:`Config.paper` gives the paper's. (default: :obj:`None`)
+
+    Attributes:
+        fa (FAGCN): The trained FA-GCN, if any.
+        ec (ECGCN): The trained EC-GCN, if any.
+    """
+
+    def __init__(self, config: Config | None = None):
+        self.config = Config() if config is None else config
+        device = self.config.device
+        if device is None:
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.device = torch.device(device)
+        self.fa: FAGCN | None = None
+        self.ec: ECGCN | None = None
+        self.mahalanobis: Mahalanobis | None = None
+        self.in_channels: int | None = None
+
+    def fit(self, x: Tensor, y: Tensor, progress: bool = False) -> 'GraphReRanker':
+        r"""Trains FA-GCN, then EC-GCN on its features.
+
+        Args:
+            x (torch.Tensor or numpy.ndarray): Features of the training images
+                :math:`(N, d)`.
+            y (torch.Tensor or numpy.ndarray): Their identities :math:`(N)`, at
+                least zero.
+            progress (bool, optional): Whether to show progress bars.
+                (default: :obj:`False`)
+
+        Raises:
+            TypeError: If features are no floating-point numbers or identities
+                no integers.
+            ValueError: If features are empty, zero or not finite, identities
+                are of another length or negative, or none has two images.
+        """
+        x = self._prepare('x', x)
+        y = check_ids('y', y, x.size(0)).to(self.device)
+        if (y < 0).any():
+            raise ValueError(
+                f"'y' needs identities of at least 0 (got {int((y < 0).sum())} "
+                f'negative ones; remove junk images before training)'
+            )
+        if y.unique(return_counts=True)[1].max() < 2:
+            raise ValueError(
+                f"'y' needs an identity with at least two training images "
+                f'(got {y.numel()} identities of one image each)'
+            )
+        config = self.config
+        if config.fa is not None:
+            self.fa = train_fa(x, y, config.fa, config.seed, progress)
+            graph = make_affinity(config.fa)(Data(x=x))
+            with torch.no_grad():
+                x = self.fa.encode(x, graph.edge_index, graph.edge_weight)
+        if config.rank.metric.startswith('mahalanobis'):
+            within = config.rank.metric.endswith('within')
+            self.mahalanobis = Mahalanobis(x, y if within else None)
+        if config.ec is not None:
+            self.ec = train_ec(x, y, config.ec, config.seed, progress)
+        return self
+
+    def rank(
+        self,
+        query: Tensor,
+        gallery: Tensor,
+        graph: str | None = None,
+        progress: bool = False,
+    ) -> Tensor:
+        r"""Returns the distances of eq. (13) of all probes and gallery images,
+        :math:`(Q, G)`, smaller for images that rank higher.
+
+        Args:
+            query (torch.Tensor or numpy.ndarray): Features of the probes
+                :math:`(Q, d)`.
+            gallery (torch.Tensor or numpy.ndarray): Features of the gallery
+                images :math:`(G, d)`.
+            graph (str, optional): :obj:`"probe"`, :obj:`"gallery"` or
+                :obj:`"joint"`, see :meth:`aggregate`. By default, as the
+                configuration says. (default: :obj:`None`)
+            progress (bool, optional): Whether to show progress bars.
+                (default: :obj:`False`)
+
+        Raises:
+            RuntimeError: If the re-ranker was not fitted.
+            ValueError: If features are empty, zero, not finite or of another
+                length than the training features.
+        """
+        features = self.aggregate(query, gallery, graph)
+        distance = self.distance(features)
+        if self.ec is None:
+            return distance
+        return self.fuse(distance, self.connect(features, progress))
+
+    def aggregate(
+        self, query: Tensor, gallery: Tensor, graph: str | None = None
+    ) -> Features:
+        r"""Returns the features of probes and gallery after FA-GCN, if any; see
+        :meth:`torch_geometric_reid.pipeline.aggregate`.
+        """
+        self._check_fitted()
+        query = self._prepare('query', query)
+        gallery = self._prepare('gallery', gallery)
+        if self.fa is None or self.config.fa is None:
+            return Features(query, gallery)
+        graph = self.config.rank.graph if graph is None else graph
+        affinity = make_affinity(self.config.fa)
+        return aggregate(self.fa, query, gallery, affinity, graph)
+
+    def distance(self, features: Features) -> Tensor:
+        r"""Returns the distances :math:`d` of eq. (13), scaled."""
+        if self.mahalanobis is None:
+            distance = features.distance(self.config.rank.metric)
+        else:
+            patch = features.patch
+            if patch is not None:
+                patch = patch._replace(x=self.mahalanobis(patch.x))
+            distance = Features(
+                self.mahalanobis(features.query),
+                self.mahalanobis(features.gallery),
+                patch,
+            ).distance()
+        return scale_distance(distance, self.config.rank.scale)
+
+    def connect(self, features: Features, progress: bool = False) -> Connectivity:
+        r"""Returns the connectivity of each probe and its nearest images; see
+        :meth:`torch_geometric_reid.pipeline.connect`.
+        """
+        if self.ec is None or self.config.ec is None:
+            raise RuntimeError("The re-ranker has no EC-GCN (call 'fit' first)")
+        return connect(self.ec, features, self.config.ec, progress)
+
+    def fuse(self, distance: Tensor, connectivity: Connectivity) -> Tensor:
+        r"""Returns the distances :math:`d^{*}` of eq. (13)."""
+        rank = self.config.rank
+        return fuse_distance(distance, *connectivity, rank.weight, rank.fill)
+
+    def _prepare(self, name: str, x: Any) -> Tensor:
+        x = check_features(name, x, nonzero=True).to(self.device)
+        if name == 'x':
+            self.in_channels = x.size(1)
+        elif x.size(1) != self.in_channels:
+            raise ValueError(
+                f"'{name}' needs vectors of the training features' length "
+                f'{self.in_channels} (got shape {list(x.shape)})'
+            )
+        return F.normalize(x)
+
+    def _check_fitted(self) -> None:
+        if self.in_channels is None:
+            raise RuntimeError("The re-ranker is not fitted (call 'fit' first)")
