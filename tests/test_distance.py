@@ -7,6 +7,7 @@ from sklearn.covariance import ledoit_wolf
 
 from torch_geometric_reid.distance import (
     Mahalanobis,
+    connectivity_rank,
     fuse_distance,
     pairwise_distance,
     scale_distance,
@@ -88,3 +89,15 @@ def test_fuse_distance():
         fuse_distance(distance, index[:1], score)
     with pytest.raises(ValueError, match="'fill'"):
         fuse_distance(distance, index, score, fill='min')
+
+
+def test_connectivity_rank():
+    distance = torch.tensor([[0.3, 0.1, 0.2, 0.4, 0.0]])
+    index = torch.tensor([[4, 1, 2]])
+    score = torch.tensor([[0.9, 0.5, 0.5]])
+    # 1 and 2 tie and are ordered by distance, as are the unscored 0 and 3.
+    out = connectivity_rank(distance, index, score)
+    assert out.tolist() == [[3, 0, 1, 4, 2]]
+    score = torch.tensor([[1.0, 0.5, 0.5]])  # as bad as an unscored one
+    assert connectivity_rank(distance, index, score).tolist() == [[3, 0, 1, 4, 2]]
+    assert connectivity_rank(distance, index, 0 * score).tolist() == [[3, 1, 2, 4, 0]]

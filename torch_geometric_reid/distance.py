@@ -167,3 +167,31 @@ def fuse_distance(
     out = distance + weight * rest
     fused = distance.gather(1, index) + weight * connectivity_distance
     return out.scatter_(1, index, fused)
+
+
+def connectivity_rank(
+    distance: Tensor,
+    index: Tensor,
+    connectivity_distance: Tensor,
+    fill: float = 1.0,
+) -> Tensor:
+    r"""Ranks by the connectivity alone, equal ones by the distance.
+
+    Args:
+        distance (torch.Tensor): The distances :math:`d`, :math:`(Q, G)`.
+        index (torch.Tensor): The scored gallery images of each probe
+            :math:`(Q, k_1)`.
+        connectivity_distance (torch.Tensor): Their probabilities of no link
+            :math:`d_g \in [0, 1]`, :math:`(Q, k_1)`.
+        fill (float, optional): :math:`d_g` of gallery images that were not
+            scored. (default: :obj:`1.0`)
+
+    Returns:
+        The rank of each gallery image, from :obj:`0`, as float32
+        :math:`(Q, G)`.
+    """
+    key = torch.full_like(distance, fill).scatter_(1, index, connectivity_distance)
+    order = distance.argsort(dim=1, stable=True)
+    order = order.gather(1, key.gather(1, order).argsort(dim=1, stable=True))
+    rank = torch.arange(distance.size(1), dtype=torch.float32, device=distance.device)
+    return torch.empty_like(distance).scatter_(1, order, rank.expand_as(distance))

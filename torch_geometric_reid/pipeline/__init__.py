@@ -1,4 +1,5 @@
 from torch_geometric_reid.pipeline.aggregate import Features, aggregate
+from torch_geometric_reid.pipeline.compare import Comparison, compare
 from torch_geometric_reid.pipeline.config import (
     Config,
     ECConfig,
@@ -8,9 +9,11 @@ from torch_geometric_reid.pipeline.config import (
 from torch_geometric_reid.pipeline.connect import Connectivity, connect
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
+from torch_geometric_reid.pipeline.run_folder import save_run, to_yaml, write_rows
 from torch_geometric_reid.pipeline.train import train_ec, train_fa
 
 __all__ = [
+    'Comparison',
     'Config',
     'Connectivity',
     'ECConfig',
@@ -21,7 +24,11 @@ __all__ = [
     'PatchFeatures',
     'RankConfig',
     'aggregate',
+    'compare',
     'connect',
+    'save_run',
+    'to_yaml',
     'train_ec',
     'train_fa',
+    'write_rows',
 ]

@@ -3,6 +3,7 @@ the paper's sizes.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.distance import DISTANCES
@@ -44,7 +45,7 @@ class FAConfig:
     temperature: float = 0.07
     include_self: bool = True
     contrastive_weight: float = 1.0
-    optimizer: str = 'adam'
+    optimizer: Literal['adam', 'sgd'] = 'adam'
     lr: float = 1e-3
     milestones: tuple[int, ...] = (50, 80, 90)
     lr_decay: float = 0.1
@@ -86,18 +87,18 @@ class ECConfig:
 
     num_neighbors: tuple[int, int] = (50, 5)
     num_edges: int = 10
-    sampler: str = 'rpgs'
+    sampler: Literal['rpgs', 'hgs'] = 'rpgs'
     gamma: float = 1.5
     symmetric: bool = True
     self_loops: bool = True
     concat: bool = False
     num_layers: int = 2
     hidden_channels: int = 128
-    loss: str = 'focal'
+    loss: Literal['focal', 'ce'] = 'focal'
     alpha: float = 0.25
-    alpha_on: str = 'positive'
+    alpha_on: Literal['positive', 'negative'] = 'positive'
     focal_gamma: float = 2.0
-    optimizer: str = 'sgd'
+    optimizer: Literal['sgd', 'adam'] = 'sgd'
     lr: float = 0.01
     lr_decay: float = 0.1
     epochs: int = 2
@@ -127,11 +128,17 @@ class RankConfig:
         fill: Connectivity distance of images that are not scored, or "max".
     """
 
-    graph: str = 'probe'
-    metric: str = 'sqeuclidean'
-    scale: str | None = None
+    graph: Literal['probe', 'gallery', 'joint'] = 'probe'
+    metric: Literal[
+        'sqeuclidean',
+        'euclidean',
+        'cosine',
+        'mahalanobis_total',
+        'mahalanobis_within',
+    ] = 'sqeuclidean'
+    scale: Literal['max', 'minmax'] | None = None
     weight: float = 0.4
-    fill: float | str = 1.0
+    fill: float | Literal['max'] = 1.0
 
     def __post_init__(self) -> None:
         check_choice('rank.graph', self.graph, ('probe', 'gallery', 'joint'))

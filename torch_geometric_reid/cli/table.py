@@ -1,0 +1,28 @@
+from collections.abc import Iterable, Mapping
+
+
+def format_table(rows: Iterable[Mapping[str, str | float]]) -> str:
+    r"""Returns rows as aligned text, their keys as the head, numbers with two
+    decimals.
+    """
+    texts = [{key: _text(value) for key, value in row.items()} for row in rows]
+    head = list(texts[0])
+    width = {key: max(len(key), *(len(row[key]) for row in texts)) for key in head}
+    lines = [
+        {key: key for key in head},
+        {key: '-' * width[key] for key in head},
+        *texts,
+    ]
+    return '\n'.join(
+        '  '.join(_align(line[key], width[key]) for key in head).rstrip()
+        for line in lines
+    )
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else f'{value:.2f}'
+
+
+def _align(text: str, width: int) -> str:
+    is_number = text.replace('.', '').isdigit()
+    return text.rjust(width) if is_number else text.ljust(width)

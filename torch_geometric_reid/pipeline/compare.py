@@ -1,0 +1,115 @@
+r"""The main job: what each stage of the method gains, side by side."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+from torch_geometric.data import Data
+
+from torch_geometric_reid.distance import connectivity_rank
+from torch_geometric_reid.metrics import evaluate
+from torch_geometric_reid.nn import NeighborMean
+from torch_geometric_reid.pipeline.aggregate import Features, aggregate
+from torch_geometric_reid.pipeline.config import Config, FAConfig
+from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
+from torch_geometric_reid.pipeline.train import make_affinity
+
+METHODS = ('baseline', 'mean', 'concat', 'fa', 'ec', 'ec-only', 'fa+ec')
+GRAPHS = ('probe', 'joint')
+RANKS = (1, 5, 10)
+
+
+@dataclass
+class Comparison:
+    r"""What :meth:`compare` returns.
+
+    Attributes:
+        rows: For each method and graph its name, and mAP, Rank-1, 5, 10 and mINP
+            in percent.
+        re_ranker: The trained FA-GCN and EC-GCN.
+        backbone_re_ranker: The EC-GCN trained on the backbone's features.
+        distance: The final distances of the configured graph :math:`(Q, G)`.
+    """
+
+    rows: list[dict[str, str | float]]
+    re_ranker: GraphReRanker
+    backbone_re_ranker: GraphReRanker
+    distance: Tensor
+
+
+def compare(
+    train: Data, query: Data, gallery: Data, config: Config, progress: bool = False
+) -> Comparison:
+    r"""Trains all models and evaluates each stage by itself and together.
+
+    Methods are :obj:`baseline`, the untrained controls :obj:`mean`
+    (:math:`\mathbf{\tilde{A}} \mathbf{F}`) and :obj:`concat`
+    (:math:`[\mathbf{F} \, \Vert \, \mathbf{\tilde{A}} \mathbf{F}]`), :obj:`fa`,
+    :obj:`ec` (fused with the backbone's distance), :obj:`ec-only` (its connectivity
+    alone) and :obj:`fa+ec`, each with the graphs :obj:`probe` and :obj:`joint`.
+
+    Args:
+        train (Data): Training images, with :obj:`x` and :obj:`y`.
+        query (Data): Probes, with :obj:`x`, :obj:`y` and maybe :obj:`camera`.
+        gallery (Data): Gallery images, likewise.
+        config (Config): The options.
+        progress (bool, optional): Whether to show progress bars.
+            (default: :obj:`False`)
+    """
+    full = GraphReRanker(config).fit(train.x, train.y, progress)
+    plain = full
+    if config.fa is not None:
+        plain = GraphReRanker(replace(config, fa=None)).fit(train.x, train.y, progress)
+
+    backbone = plain.aggregate(query.x, gallery.x)
+    fixed = dict(_backbone_stages(plain, backbone, progress))
+    result = {method: _metrics(d, query, gallery) for method, d in fixed.items()}
+    rows: list[dict[str, str | float]] = []
+    final = fixed.get('ec', fixed['baseline'])
+    for graph in GRAPHS:
+        stages = {}
+        for method, distance in _graph_stages(full, backbone, graph, progress):
+            stages[method] = _metrics(distance, query, gallery)
+            if graph == config.rank.graph and method in ('fa', 'fa+ec'):
+                final = distance
+        for method in METHODS:
+            if method in result or method in stages:
+                metrics = {**result, **stages}[method]
+                rows.append({'method': method, 'graph': graph, **metrics})
+    return Comparison(rows, full, plain, final)
+
+
+def _backbone_stages(
+    re_ranker: GraphReRanker, features: Features, progress: bool
+) -> Iterator[tuple[str, Tensor]]:
+    distance = re_ranker.distance(features)
+    yield 'baseline', distance
+    if re_ranker.ec is not None:
+        connectivity = re_ranker.connect(features, progress)
+        yield 'ec', re_ranker.fuse(distance, connectivity)
+        yield 'ec-only', connectivity_rank(distance, *connectivity)
+
+
+def _graph_stages(
+    re_ranker: GraphReRanker, backbone: Features, graph: str, progress: bool
+) -> Iterator[tuple[str, Tensor]]:
+    query, gallery = backbone.query, backbone.gallery
+    affinity = make_affinity(re_ranker.config.fa or FAConfig())
+    for method, concat in [('mean', False), ('concat', True)]:
+        model = NeighborMean(concat)
+        yield method, aggregate(model, query, gallery, affinity, graph).distance()
+    if re_ranker.fa is not None:
+        features = re_ranker.aggregate(query, gallery, graph)
+        distance = re_ranker.distance(features)
+        yield 'fa', distance
+        if re_ranker.ec is not None:
+            connectivity = re_ranker.connect(features, progress)
+            yield 'fa+ec', re_ranker.fuse(distance, connectivity)
+
+
+def _metrics(distance: Tensor, query: Data, gallery: Data) -> dict[str, float]:
+    result = evaluate(
+        distance, query.y, gallery.y, query.get('camera'), gallery.get('camera')
+    )
+    ranks = {f'rank{r}': 100 * result.rank(r) for r in RANKS}
+    return {'mAP': 100 * result.mAP, **ranks, 'mINP': 100 * result.mINP}

@@ -1,0 +1,62 @@
+r"""What a run leaves on disk."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import yaml
+from safetensors.torch import save_file
+
+from torch_geometric_reid.knn import stable_topk
+from torch_geometric_reid.pipeline.compare import Comparison
+from torch_geometric_reid.pipeline.config import Config
+
+TOP = 50
+
+
+def save_run(folder: Path, comparison: Comparison) -> None:
+    r"""Writes a run to a folder, which is made if it does not exist.
+
+    - :obj:`config.yaml`: all options, as :obj:`--config` reads them;
+    - :obj:`metrics.json`: the rows of the table;
+    - :obj:`fa.safetensors`, :obj:`ec.safetensors`: weights of FA-GCN and of
+      EC-GCN on its features; :obj:`backbone_ec.safetensors`: of EC-GCN on the
+      backbone's features;
+    - :obj:`ranking.npz`: for each probe the positions (:obj:`index`) and final
+      distances (:obj:`distance`) of the nearest 50 gallery images, nearest first.
+
+    Args:
+        folder (pathlib.Path): The folder.
+        comparison (Comparison): The run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    re_ranker = comparison.re_ranker
+    (folder / 'config.yaml').write_text(to_yaml(re_ranker.config))
+    write_rows(folder / 'metrics.json', comparison)
+    for name, model in [
+        ('fa', re_ranker.fa),
+        ('ec', re_ranker.ec),
+        ('backbone_ec', comparison.backbone_re_ranker.ec),
+    ]:
+        if model is not None:
+            save_file(model.state_dict(), folder / f'{name}.safetensors')
+    distance = comparison.distance
+    top = stable_topk(-distance, min(TOP, distance.size(1)))
+    np.savez_compressed(
+        folder / 'ranking.npz',
+        index=top.index.cpu().numpy(),
+        distance=-top.score.cpu().numpy(),
+    )
+
+
+def to_yaml(config: Config) -> str:
+    r"""Returns all options as YAML."""
+    options = json.loads(json.dumps(asdict(config)))  # tuples as lists
+    return yaml.safe_dump(options, sort_keys=False)
+
+
+def write_rows(path: Path, comparison: Comparison) -> None:
+    r"""Writes the rows of the table as JSON, :obj:`{"rows": [...]}`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({'rows': comparison.rows}, indent=2) + '\n')
