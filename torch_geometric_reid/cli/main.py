@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             (default: :obj:`None`)
 
     Returns:
-        The exit code: :obj:`0`, or :obj:`1` after an error message.
+        The exit code, :obj:`0`, or :obj:`1` after an error message.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     warnings.filterwarnings('ignore', message='Sparse (CSC|CSR|invariant)')

@@ -7,6 +7,7 @@ from torch_geometric_reid.pipeline.config import (
     RankConfig,
 )
 from torch_geometric_reid.pipeline.connect import Connectivity, connect
+from torch_geometric_reid.pipeline.hold_out import hold_out
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
 from torch_geometric_reid.pipeline.run_folder import save_run, to_yaml, write_rows
@@ -26,6 +27,7 @@ __all__ = [
     'aggregate',
     'compare',
     'connect',
+    'hold_out',
     'save_run',
     'to_yaml',
     'train_ec',

@@ -47,7 +47,8 @@ class FoldedECGCN(torch.nn.Module):
                     f"'model' needs layers of 'ECGCNConv' "
                     f"(got '{conv.__class__.__name__}')"
                 )
-            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            variance = cast(Tensor, norm.running_var)
+            scale = norm.weight / (variance + norm.eps).sqrt()
             self.weights.append((conv.lin.weight * scale.view(-1, 1)).detach().t())
             self.biases.append((norm.bias - norm.running_mean * scale).detach())
         self.convs = model.convs
