@@ -45,6 +45,8 @@ CANDIDATES = {
         {'temperature': 0.5},
         {'contrastive_weight': 0.0},
         {'symmetrize': True},
+        {'k': 10, 'lr': 1e-2},
+        {'k': 10, 'lr': 1e-2, 'temperature': 0.1},
     ],
     'ec': [
         {},
@@ -63,6 +65,8 @@ CANDIDATES = {
         {'epochs': 1},
         {'epochs': 4},
         {'concat': True, 'self_loops': False},
+        {'hidden_channels': 256, 'lr': 0.1},
+        {'hidden_channels': 256, 'lr': 0.1, 'num_edges': 5},
     ],
 }
 

@@ -59,7 +59,7 @@ def knn(
             (default: :obj:`None`)
 
     Returns:
-        PyG's :class:`~torch_geometric.nn.pool.knn.KNNOutput`, best first:
+        PyG's :class:`~torch_geometric.nn.pool.knn.KNNOutput`, best first, of
         :obj:`score` float32 (the similarity, or the squared distance if the
         metric is :obj:`"sqeuclidean"`) and :obj:`index` int64, both of shape
         :math:`(M, \min(k, N))`, or :math:`(N, \min(k, N - 1))` without self.

@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from torch_geometric_reid.checks import check_ids
 
-BLOCK_ROWS = 2048  # similarities are held in blocks of 2048 x 2048
+BLOCK_ROWS = 512  # similarities are held in blocks of 512 x 512
 
 
 def supervised_contrastive_loss(
