@@ -89,8 +89,22 @@ def test_aggregate_features_composes():
     out = transform(data)
     assert torch.allclose(out.x, expected)
     assert not out.x.requires_grad
-    assert 'edge_index' not in out
-    assert AffinityGraph(k=2)(out).edge_index.size(1) > 0
+    assert out.edge_index.equal(graph.edge_index)
     assert str(AggregateFeatures(model)) == (
         'AggregateFeatures(FAGCN(6, 8, num_layers=1))'
     )
+
+
+def test_the_whole_method_composes():
+    fa, ec = FAGCN(6, 8), ECGCN(8, 4, num_layers=2)
+    data = Data(x=torch.randn(30, 6))
+    data = T.Compose([AffinityGraph(k=3), AggregateFeatures(fa)])(data)
+    loader = NodeLoader(
+        data,
+        HardGallerySampler(knn(data.x, 10).index, (8, 2), 3),
+        transform=T.Compose([CenterProbe(), FuseEdges(), EvaluateConnectivity(ec)]),
+        batch_size=10,
+    )
+    for batch in loader:
+        assert batch.edge_index.size(1) > batch.num_nodes  # loops and more
+        assert batch.connectivity.shape == (10, 8)

@@ -86,20 +86,20 @@ class ECConfig:
     """
 
     num_neighbors: tuple[int, int] = (50, 5)
-    num_edges: int = 10
+    num_edges: int = 5
     sampler: Literal['rpgs', 'hgs'] = 'rpgs'
     gamma: float = 1.5
     symmetric: bool = True
     self_loops: bool = True
     concat: bool = False
     num_layers: int = 2
-    hidden_channels: int = 128
+    hidden_channels: int = 256
     loss: Literal['focal', 'ce'] = 'focal'
     alpha: float = 0.25
     alpha_on: Literal['positive', 'negative'] = 'positive'
     focal_gamma: float = 2.0
     optimizer: Literal['sgd', 'adam'] = 'sgd'
-    lr: float = 0.01
+    lr: float = 0.1
     lr_decay: float = 0.1
     epochs: int = 2
     batch_size: int = 16
@@ -185,8 +185,10 @@ class Config:
             ),
             ec=ECConfig(
                 num_neighbors=(200, 10),
+                num_edges=10,
                 num_layers=5,
                 hidden_channels=4096,
+                lr=0.01,
                 epochs=4,
             ),
         )

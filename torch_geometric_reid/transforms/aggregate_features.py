@@ -7,7 +7,7 @@ class AggregateFeatures(BaseTransform):
     r"""Replaces features by a trained model's aggregated ones, of unit length.
 
     Reads :obj:`x` :math:`(N, d)`, :obj:`edge_index` and :obj:`edge_weight`;
-    replaces :obj:`x`, and removes the graph, which belongs to the old features.
+    replaces :obj:`x`. The graph stays that of the old features.
 
     Args:
         model (torch.nn.Module): A model with a method
@@ -22,7 +22,6 @@ class AggregateFeatures(BaseTransform):
     def forward(self, data: Data) -> Data:
         self.model.eval()
         data.x = self.model.encode(data.x, data.edge_index, data.edge_weight)
-        del data.edge_index, data.edge_weight
         return data
 
     def __repr__(self) -> str:
