@@ -2,9 +2,8 @@ r"""Graph re-ranking for object re-identification, as PyTorch Geometric
 primitives.
 """
 
-from torch_geometric_reid.knn import knn, knn_graph
 from torch_geometric_reid.pipeline import Config, GraphReRanker
 
 __version__ = '0.1.0'
 
-__all__ = ['Config', 'GraphReRanker', 'knn', 'knn_graph']
+__all__ = ['Config', 'GraphReRanker']
