@@ -37,7 +37,7 @@ def test_demo(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert code == 0
     rows = json.loads(rows.read_text())['rows']
-    assert [list(row) for row in rows] == [KEYS] * 14
+    assert [list(row) for row in rows] == [KEYS] * 19
     assert rows[0]['method'] == 'baseline'
     assert rows[0]['mAP'] == pytest.approx(70.0, abs=0.1)
     assert rows[0]['rank1'] == pytest.approx(85.8, abs=0.1)
@@ -91,7 +91,8 @@ def test_stages_can_be_left_out(files, tmp_path):
     options = ['--ec', 'null', '--fa.steps=1', '--quiet', '--json', str(rows)]
     assert main(['run', *files, *options, '--out', str(tmp_path / 'a')]) == 0
     methods = [row['method'] for row in json.loads(rows.read_text())['rows']]
-    assert methods == ['baseline', 'mean', 'concat', 'fa'] * 2
+    stages, free = ['baseline', 'mean', 'concat', 'fa'], ['rr', 'gnn', 'qe', 'ecn']
+    assert methods == [*stages, *stages, *free]
     assert not (tmp_path / 'a' / 'ec.safetensors').exists()
 
 
@@ -112,7 +113,7 @@ def test_errors_are_one_line(files, tmp_path, capsys):
         assert exit_.value.code == 2
 
 
-@pytest.mark.parametrize('command', [[], ['demo'], ['run']])
+@pytest.mark.parametrize('command', [[], ['demo'], ['run'], ['rerank'], ['evaluate']])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([*command, '--help'])

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch_geometric.data import Data
 
+from torch_geometric_reid.cli.evaluate import run_evaluate
 from torch_geometric_reid.cli.parser import make_parser
+from torch_geometric_reid.cli.rerank import run_rerank
 from torch_geometric_reid.cli.table import format_table
 from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.pipeline import (
@@ -36,15 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(argv)
     args = parser.instantiate(parser.parse_args(argv))
     try:
-        if args.subcommand == 'demo':
-            splits = [Omniglot242(split)[0] for split in SPLITS]
-        else:
-            splits = [_load(args.run[split]) for split in SPLITS]
-        _compare(splits, args[args.subcommand])
+        COMMANDS[args.subcommand](args[args.subcommand])
     except (ImportError, OSError, TypeError, ValueError) as error:
         print(f'tg-reid: error: {error}', file=sys.stderr)
         return 1
     return 0
+
+
+def _demo(args: Any) -> None:
+    _compare([Omniglot242(split)[0] for split in SPLITS], args)
+
+
+def _run(args: Any) -> None:
+    _compare([_load(args[split]) for split in SPLITS], args)
 
 
 def _load(path: str) -> Data:
@@ -67,3 +73,11 @@ def _compare(splits: Sequence[Data], args: Any) -> None:
     if args.json is not None:
         write_rows(Path(args.json), result)
         print(f'# rows: {args.json}')
+
+
+COMMANDS = {
+    'demo': _demo,
+    'run': _run,
+    'rerank': run_rerank,
+    'evaluate': run_evaluate,
+}

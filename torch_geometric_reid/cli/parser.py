@@ -4,7 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 
+from torch_geometric_reid.cli.rerank import METHODS
+from torch_geometric_reid.metrics.evaluation import APS
 from torch_geometric_reid.pipeline import Config
 
 PRESETS: dict[str, Callable[[], Config]] = {'small': Config, 'paper': Config.paper}
@@ -49,7 +52,59 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
         run,
         help='the same on your features (npz, npy, pt, mat, h5, safetensors)',
     )
+    commands.add_subcommand(
+        'rerank', _rerank_options(), help='re-rank your features without training'
+    )
+    commands.add_subcommand(
+        'evaluate', _evaluate_options(), help='evaluate features or a ranking'
+    )
     return parser
+
+
+def _rerank_options() -> ArgumentParser:
+    parser = ArgumentParser(
+        description='Example: tg-reid rerank --query query.npz --gallery gallery.npz '
+        '--method k_reciprocal --out ranking.csv'
+    )
+    _add_sets(parser)
+    parser.add_argument(
+        '--method', choices=METHODS, default='k_reciprocal', help='the re-ranker'
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, help='ranking to write, .npz or .csv'
+    )
+    parser.add_argument(
+        '--top', type=PositiveInt, default=50, help='gallery images for each probe'
+    )
+    return parser
+
+
+def _evaluate_options() -> ArgumentParser:
+    parser = ArgumentParser(
+        description='Example: tg-reid evaluate --query query.npz --gallery gallery.npz '
+        '--ranking ranking.npz'
+    )
+    _add_sets(parser)
+    parser.add_argument(
+        '--ranking',
+        type=str | None,
+        metavar='FILE',
+        help='npz of tg-reid rerank; by default, the distance of the features',
+    )
+    parser.add_argument(
+        '--ap', choices=APS, default='step', help='convention of average precision'
+    )
+    return parser
+
+
+def _add_sets(parser: ArgumentParser) -> None:
+    for name, what in [('query', 'probes'), ('gallery', 'gallery images')]:
+        parser.add_argument(
+            f'--{name}', type=str, required=True, metavar='FILE', help=f'file of {what}'
+        )
+    parser.add_argument(
+        '--json', type=Path | None, metavar='FILE', help='write the metrics'
+    )
 
 
 def _options(preset: str, example: str) -> ArgumentParser:

@@ -1,12 +1,13 @@
 from torch_geometric_reid.pipeline.aggregate import Features, aggregate
 from torch_geometric_reid.pipeline.compare import Comparison, compare
+from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import (
     Config,
     ECConfig,
     FAConfig,
     RankConfig,
 )
-from torch_geometric_reid.pipeline.connect import Connectivity, connect
+from torch_geometric_reid.pipeline.connect import Connectivity, connect, connect_all
 from torch_geometric_reid.pipeline.hold_out import hold_out
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
@@ -27,7 +28,9 @@ __all__ = [
     'aggregate',
     'compare',
     'connect',
+    'connect_all',
     'hold_out',
+    'rerank',
     'save_run',
     'to_yaml',
     'train_ec',

@@ -10,11 +10,21 @@ from torch_geometric_reid.distance import connectivity_rank
 from torch_geometric_reid.metrics import evaluate
 from torch_geometric_reid.nn import NeighborMean
 from torch_geometric_reid.pipeline.aggregate import Features, aggregate
+from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import Config, FAConfig
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
 from torch_geometric_reid.pipeline.train import make_affinity
+from torch_geometric_reid.rerank import (
+    expanded_cross_neighborhood,
+    gnn,
+    k_reciprocal,
+    query_expansion,
+)
 
-METHODS = ('baseline', 'mean', 'concat', 'fa', 'ec', 'ec-only', 'fa+ec')
+METHODS = (
+    *('baseline', 'mean', 'concat', 'fa', 'ec', 'ec-only', 'fa+ec'),
+    *('rr', 'fa+ec+rr', 'gnn', 'qe', 'ecn'),
+)
 GRAPHS = ('probe', 'joint')
 RANKS = (1, 5, 10)
 
@@ -46,7 +56,11 @@ def compare(
     (:math:`\mathbf{\tilde{A}} \mathbf{F}`) and :obj:`concat`
     (:math:`[\mathbf{F} \, \Vert \, \mathbf{\tilde{A}} \mathbf{F}]`), :obj:`fa`,
     :obj:`ec` (fused with the backbone's distance), :obj:`ec-only` (its connectivity
-    alone) and :obj:`fa+ec`, each with the graphs :obj:`probe` and :obj:`joint`.
+    alone) and :obj:`fa+ec`, each with the graphs :obj:`probe` and :obj:`joint`; and
+    with :obj:`joint` alone, as probes are each other's references in all of them,
+    the training-free :obj:`rr` (k-reciprocal), :obj:`gnn`, :obj:`qe` (query
+    expansion with database augmentation) and :obj:`ecn` on the backbone's features,
+    and :obj:`fa+ec+rr`.
 
     Args:
         train (Data): Training images, with :obj:`x` and :obj:`y`.
@@ -105,6 +119,19 @@ def _graph_stages(
         if re_ranker.ec is not None:
             connectivity = re_ranker.connect(features, progress)
             yield 'fa+ec', re_ranker.fuse(distance, connectivity)
+            if graph == 'joint':
+                rank = re_ranker.config.rank
+                reading = replace(rank, rerank=rank.rerank or 'rr_then_ec')
+                config = replace(re_ranker.config, rank=reading)
+                yield (
+                    'fa+ec+rr',
+                    rerank(features, distance, connectivity, config, re_ranker.ec),
+                )
+    if graph == 'joint':
+        yield 'rr', k_reciprocal(query, gallery)
+        yield 'gnn', gnn(query, gallery)
+        yield 'qe', query_expansion(query, gallery, database=True)
+        yield 'ecn', expanded_cross_neighborhood(query, gallery)
 
 
 def _metrics(distance: Tensor, query: Data, gallery: Data) -> dict[str, float]:

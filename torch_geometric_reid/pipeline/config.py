@@ -8,6 +8,8 @@ from typing import Literal
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.distance import DISTANCES
 
+RERANKS = ('rr_then_ec', 'dstar_as_original', 'rr_on_dstar')
+
 
 @dataclass
 class FAConfig:
@@ -126,6 +128,9 @@ class RankConfig:
         scale: Scaling of each probe's distances, none, "max" or "minmax".
         weight: The weight lambda of the connectivity, eq. (13).
         fill: Connectivity distance of images that are not scored, or "max".
+        rerank: k-reciprocal re-ranking at the end: none, "rr_then_ec",
+            "dstar_as_original" or "rr_on_dstar"; see :meth:`rerank`.
+        k_reciprocal: Its k1, k2 and lambda.
     """
 
     graph: Literal['probe', 'gallery', 'joint'] = 'probe'
@@ -139,9 +144,13 @@ class RankConfig:
     scale: Literal['max', 'minmax'] | None = None
     weight: float = 0.4
     fill: float | Literal['max'] = 1.0
+    rerank: Literal['rr_then_ec', 'dstar_as_original', 'rr_on_dstar'] | None = None
+    k_reciprocal: tuple[int, int, float] = (20, 6, 0.3)
 
     def __post_init__(self) -> None:
         check_choice('rank.graph', self.graph, ('probe', 'gallery', 'joint'))
+        if self.rerank is not None:
+            check_choice('rank.rerank', self.rerank, RERANKS)
         check_choice(
             'rank.metric',
             self.metric,

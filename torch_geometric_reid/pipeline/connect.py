@@ -13,7 +13,7 @@ from torch_geometric_reid.knn import knn, stable_topk
 from torch_geometric_reid.nn import ECGCN, ECGCNConv, FoldedECGCN
 from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.pipeline.config import ECConfig
-from torch_geometric_reid.pipeline.patch import PatchFeatures
+from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.transforms import (
     CenterProbe,
@@ -74,7 +74,60 @@ def connect(
         inserted=(distance < last).nonzero().t().cpu(),
     )
 
-    x, patch = torch.cat([features.gallery, features.query]), features.patch
+    x = torch.cat([features.gallery, features.query])
+    probe = torch.arange(num_gallery, num_gallery + num_query)
+    scores = score(model, x, sampler, probe, config, features.patch, progress)
+    return Connectivity(order[:, :k1], scores)
+
+
+@torch.no_grad()
+def connect_all(
+    model: ECGCN, x: Tensor, config: ECConfig, progress: bool = False
+) -> Connectivity:
+    r"""Evaluates the connectivity of each image and its nearest others, each a
+    probe whose gallery are all others, as in training.
+
+    Args:
+        model (ECGCN): The trained model.
+        x (torch.Tensor): The features :math:`(N, d)`.
+        config (ECConfig): The options that the model was trained with.
+        progress (bool, optional): Whether to show a progress bar.
+            (default: :obj:`False`)
+    """
+    k1, k2 = min(config.num_neighbors[0], x.size(0) - 1), config.num_neighbors[1]
+    columns = min(max(k1, k2 + 1, config.num_edges), x.size(0) - 1)
+    neighbor = knn(x, columns, metric='sqeuclidean').index
+    sampler = HardGallerySampler(
+        neighbor.cpu(), (k1, k2), config.num_edges, config.symmetric, config.self_loops
+    )
+    probe = torch.arange(x.size(0))
+    scores = score(model, x, sampler, probe, config, progress=progress)
+    return Connectivity(neighbor[:, :k1], scores)
+
+
+def score(
+    model: ECGCN,
+    x: Tensor,
+    sampler: HardGallerySampler,
+    probe: Tensor,
+    config: ECConfig,
+    patch: Patch | None = None,
+    progress: bool = False,
+) -> Tensor:
+    r"""Returns the probabilities of no link :math:`(Q, k_1)` of probes and their
+    1-hop images.
+
+    Args:
+        model (ECGCN): The trained model.
+        x (torch.Tensor): The features of gallery and, behind it, probes.
+        sampler (HardGallerySampler): The sampler.
+        probe (torch.Tensor): The probes' positions in :obj:`x`, :math:`(Q)`.
+        config (ECConfig): The options.
+        patch (Patch, optional): Features that differ for a probe.
+            (default: :obj:`None`)
+        progress (bool, optional): Whether to show a progress bar.
+            (default: :obj:`False`)
+    """
     scorer: ECGCN | FoldedECGCN = model
     if all(isinstance(conv, ECGCNConv) for conv in model.convs):
         scorer = FoldedECGCN(model)
@@ -82,14 +135,13 @@ def connect(
         patch = patch and patch._replace(x=scorer.project(patch.x))
     transforms = [CenterProbe(), FuseEdges(), EvaluateConnectivity(scorer)]
     if patch is not None:
-        transforms.insert(0, PatchFeatures(patch, num_gallery))
+        transforms.insert(0, PatchFeatures(patch, sampler.neighbor.size(0)))
     loader = NodeLoader(
-        Data(x=x, edge_index=order.new_empty(2, 0)),
+        Data(x=x, edge_index=torch.empty(2, 0, dtype=torch.long, device=x.device)),
         sampler,
-        input_nodes=torch.arange(num_gallery, num_gallery + num_query),
+        input_nodes=probe,
         transform=T.Compose(transforms),
         batch_size=config.batch_size,
     )
     bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
-    scores = [batch.connectivity_distance for batch in bar]
-    return Connectivity(order[:, :k1], torch.cat(scores))
+    return torch.cat([batch.connectivity_distance for batch in bar])

@@ -16,6 +16,7 @@ from torch_geometric_reid.distance import (
 )
 from torch_geometric_reid.nn import ECGCN, FAGCN
 from torch_geometric_reid.pipeline.aggregate import Features, aggregate
+from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import Config
 from torch_geometric_reid.pipeline.connect import Connectivity, connect
 from torch_geometric_reid.pipeline.train import make_affinity, train_ec, train_fa
@@ -104,7 +105,8 @@ class GraphReRanker:
         progress: bool = False,
     ) -> Tensor:
         r"""Returns the distances of eq. (13) of all probes and gallery images,
-        :math:`(Q, G)`, smaller for images that rank higher.
+        :math:`(Q, G)`, smaller for images that rank higher; re-ranked if the
+        configuration says so.
 
         Args:
             query (torch.Tensor or numpy.ndarray): Features of the probes
@@ -124,9 +126,14 @@ class GraphReRanker:
         """
         features = self.aggregate(query, gallery, graph)
         distance = self.distance(features)
-        if self.ec is None:
+        connectivity = None
+        if self.ec is not None:
+            connectivity = self.connect(features, progress)
+        if self.config.rank.rerank is not None:
+            return rerank(features, distance, connectivity, self.config, self.ec)
+        if connectivity is None:
             return distance
-        return self.fuse(distance, self.connect(features, progress))
+        return self.fuse(distance, connectivity)
 
     def aggregate(
         self, query: Tensor, gallery: Tensor, graph: str | None = None

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from torch_geometric_reid.cli.table import format_table
+from torch_geometric_reid.datasets import load_features
+from torch_geometric_reid.distance import pairwise_distance
+from torch_geometric_reid.metrics import Evaluation, evaluate, evaluate_topk
+
+RANKS = (1, 5, 10)
+
+
+def run_evaluate(args: Any) -> None:
+    r"""Runs :obj:`tg-reid evaluate`."""
+    query, gallery = load_features(args.query), load_features(args.gallery)
+    for name, data in [(args.query, query), (args.gallery, gallery)]:
+        if 'y' not in data:
+            raise ValueError(f"'{name}' has no identities, which evaluation needs")
+    labels = (query.y, gallery.y, query.get('camera'), gallery.get('camera'))
+    if args.ranking is None:
+        distance = pairwise_distance(query.x, gallery.x)
+        result = evaluate(distance, *labels, ap=args.ap)
+    else:
+        result = evaluate_topk(_read_ranking(args.ranking), *labels, ap=args.ap)
+    print_evaluation(result, args.json)
+
+
+def print_evaluation(result: Evaluation, json_path: Path | None) -> None:
+    r"""Prints the metrics in percent, and writes them as JSON if asked to."""
+    row: dict[str, str | float] = {
+        'mAP': 100 * result.mAP,
+        **{f'rank{r}': 100 * result.rank(r) for r in RANKS},
+        'mINP': 100 * result.mINP,
+    }
+    print(format_table([row]))
+    for reason, probe in result.skipped.items():
+        print(f'# skipped probes: {probe.numel()}, {reason}')
+    if json_path is not None:
+        json_path = Path(json_path)
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(row, indent=2) + '\n')
+
+
+def _read_ranking(path: str) -> torch.Tensor:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return torch.from_numpy(file['index'])
+    except (KeyError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"'{path}' is no ranking: it needs an array 'index' of gallery positions "
+            f'[Q, k] in an npz file ({error})'
+        ) from error

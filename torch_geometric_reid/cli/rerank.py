@@ -1,0 +1,77 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch_geometric.nn.pool.knn import KNNOutput
+
+from torch_geometric_reid.cli.evaluate import print_evaluation
+from torch_geometric_reid.datasets import FeatureDataset
+from torch_geometric_reid.distance import pairwise_distance
+from torch_geometric_reid.knn import stable_topk
+from torch_geometric_reid.metrics import evaluate
+from torch_geometric_reid.rerank import (
+    expanded_cross_neighborhood,
+    gcr,
+    gnn,
+    k_reciprocal,
+    query_expansion,
+)
+
+METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    'none': pairwise_distance,
+    'k_reciprocal': k_reciprocal,
+    'gnn': gnn,
+    'qe': lambda query, gallery: query_expansion(query, gallery, database=True),
+    'ecn': expanded_cross_neighborhood,
+    'gcr': gcr,
+}
+
+
+def run_rerank(args: Any) -> None:
+    r"""Runs :obj:`tg-reid rerank`."""
+    out = Path(args.out)
+    if out.suffix not in WRITERS:
+        raise ValueError(f"'--out' needs to end in .npz or .csv (got '{out}')")
+    query, gallery = FeatureDataset(args.query), FeatureDataset(args.gallery)
+    q, g = query[0], gallery[0]
+    distance = METHODS[args.method](q.x, g.x)
+    top = stable_topk(-distance, min(args.top, g.num_nodes))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    WRITERS[out.suffix](out, top, query.names, gallery.names)
+    print(f'# ranking: {out}')
+    if 'y' in q and 'y' in g:
+        result = evaluate(distance, q.y, g.y, q.get('camera'), g.get('camera'))
+        print_evaluation(result, args.json)
+    elif args.json is not None:
+        raise ValueError("'--json' needs identities in both files")
+
+
+def _write_npz(
+    path: Path, top: KNNOutput, query: list[str] | None, gallery: list[str] | None
+) -> None:
+    arrays = {'index': top.index.numpy(), 'distance': -top.score.numpy()}
+    for key, names in [('query_name', query), ('gallery_name', gallery)]:
+        if names is not None:
+            arrays[key] = np.array(names)
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def _write_csv(
+    path: Path, top: KNNOutput, query: list[str] | None, gallery: list[str] | None
+) -> None:
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(['probe', 'rank', 'image', 'distance'])
+        for i, (images, scores) in enumerate(
+            zip(top.index.tolist(), top.score.tolist(), strict=True)
+        ):
+            probe = i if query is None else query[i]
+            for rank, (j, score) in enumerate(zip(images, scores, strict=True), 1):
+                image = j if gallery is None else gallery[j]
+                writer.writerow([probe, rank, image, f'{-score:.6g}'])
+
+
+WRITERS = {'.npz': _write_npz, '.csv': _write_csv}

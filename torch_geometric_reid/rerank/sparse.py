@@ -1,0 +1,152 @@
+r"""Sparse matrices (coalesced COO) as the re-rankers use them."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+ROWS = 256  # rows of a dense product computed at a time
+TERMS = 2**22  # terms of sums computed at a time
+
+with warnings.catch_warnings():  # PyTorch says once that its CSR layout is new
+    warnings.simplefilter('ignore')
+    torch.eye(1).to_sparse_csr()
+
+
+def sparse(row: Tensor, col: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
+    r"""Returns a sparse matrix, entries of one place added up."""
+    return torch.sparse_coo_tensor(
+        torch.stack([row, col]), value, size, check_invariants=False
+    ).coalesce()
+
+
+def from_table(
+    index: Tensor,
+    num_cols: int,
+    mask: Tensor | None = None,
+    value: Tensor | None = None,
+) -> Tensor:
+    r"""Returns the sparse matrix :math:`(M, \mathrm{num\_cols})` whose row
+    :math:`i` holds the columns that row :math:`i` of a table lists.
+
+    Args:
+        index (torch.Tensor): The columns :math:`(M, k)`.
+        num_cols (int): The number of columns of the matrix.
+        mask (torch.Tensor, optional): Which entries :math:`(M, k)` to take.
+            By default, all. (default: :obj:`None`)
+        value (torch.Tensor, optional): Their values :math:`(M, k)`. By
+            default, ones. (default: :obj:`None`)
+    """
+    if mask is None:
+        mask = torch.ones_like(index, dtype=torch.bool)
+    if value is None:
+        value = torch.ones(index.shape, device=index.device)
+    row = mask.nonzero()[:, 0]
+    return sparse(row, index[mask], value[mask], (index.size(0), num_cols))
+
+
+def with_values(a: Tensor, value: Tensor) -> Tensor:
+    r"""Returns a matrix of the same places with other values."""
+    return torch.sparse_coo_tensor(
+        a.indices(), value, a.shape, is_coalesced=True, check_invariants=False
+    )
+
+
+def select_entries(a: Tensor, mask: Tensor) -> Tensor:
+    r"""Returns the matrix without the entries outside of :obj:`mask`."""
+    return torch.sparse_coo_tensor(
+        a.indices()[:, mask],
+        a.values()[mask],
+        a.shape,
+        is_coalesced=True,
+        check_invariants=False,
+    )
+
+
+def slice_rows(a: Tensor, start: int, stop: int) -> Tensor:
+    r"""Returns the rows :math:`\mathrm{start}, \ldots, \mathrm{stop} - 1`."""
+    row, col = a.indices()
+    bound = torch.tensor([start, stop], device=row.device)
+    first, last = torch.searchsorted(row, bound).tolist()
+    return torch.sparse_coo_tensor(
+        torch.stack([row[first:last] - start, col[first:last]]),
+        a.values()[first:last],
+        (stop - start, a.size(1)),
+        is_coalesced=True,
+        check_invariants=False,
+    )
+
+
+def row_sum(a: Tensor) -> Tensor:
+    r"""Returns the sums of the rows as a dense vector."""
+    out = a.values().new_zeros(a.size(0))
+    return out.index_add_(0, a.indices()[0], a.values())
+
+
+def add_transpose(a: Tensor) -> Tensor:
+    r"""Returns :math:`\mathbf{A} + \mathbf{A}^{\top}`."""
+    return (a + a.t()).coalesce()
+
+
+def dense_product(a: Tensor, b: Tensor) -> Tensor:
+    r"""Returns :math:`\mathbf{A} \mathbf{B}^{\top}` as a dense matrix.
+
+    Args:
+        a (torch.Tensor): The sparse matrix :math:`(M, N)`.
+        b (torch.Tensor): The sparse matrix :math:`(K, N)`.
+    """
+    columns = b.t().coalesce().to_sparse_csr()
+    out = a.values().new_empty(a.size(0), b.size(0))
+    for start in range(0, a.size(0), ROWS):
+        part = slice_rows(a, start, min(start + ROWS, a.size(0)))
+        out[start : start + ROWS] = (part.to_sparse_csr() @ columns).to_dense()
+    return out
+
+
+def entrywise_dot(a: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    r"""Returns :math:`\langle \mathbf{x}_i, \mathbf{y}_j \rangle` at each entry
+    :math:`(i, j)` of a sparse matrix.
+    """
+    zeros = with_values(a, torch.zeros_like(a.values())).to_sparse_csr()
+    return torch.sparse.sampled_addmm(zeros, x, y.t()).values()
+
+
+class InvertedLists:
+    r"""The rows of a sparse non-negative matrix, kept by column, to be compared
+    with other rows.
+
+    Args:
+        rows (torch.Tensor): The sparse matrix :math:`(G, N)`.
+    """
+
+    def __init__(self, rows: Tensor):
+        lists = rows.t().coalesce().to_sparse_csr()
+        self.num_rows = rows.size(0)
+        self.start = lists.crow_indices()
+        self.row = lists.col_indices()
+        self.value = lists.values()
+
+    def min_sum(self, other: Tensor) -> Tensor:
+        r"""Returns :math:`\sum_k \min(o_{ik}, r_{jk})` for each pair of rows.
+
+        Args:
+            other (torch.Tensor): The sparse matrix :math:`(B, N)`.
+
+        Returns:
+            A dense matrix :math:`(B, G)`.
+        """
+        row, col = other.indices()
+        size = self.start[col + 1] - self.start[col]
+        total = size.cumsum(0)
+        place_of_term = self.start[col] - (total - size)
+        parts = (total // TERMS).unique_consecutive(return_counts=True)[1].tolist()
+        out = self.value.new_zeros(other.size(0) * self.num_rows)
+        done = 0
+        for part in torch.arange(total.numel(), device=row.device).split(parts):
+            entry = part.repeat_interleave(size[part])
+            term = torch.arange(done, done + entry.numel(), device=row.device)
+            place = place_of_term[entry] + term
+            value = torch.minimum(other.values()[entry], self.value[place])
+            out.index_add_(0, row[entry] * self.num_rows + self.row[place], value)
+            done += entry.numel()
+        return out.view(other.size(0), self.num_rows)
