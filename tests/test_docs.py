@@ -71,7 +71,7 @@ COMMANDS = sorted(
 def test_commands_parse(command):
     argv = shlex.split(command)
     args = make_parser(argv).parse_args(argv)
-    assert args.subcommand in ('demo', 'run')
+    assert args.subcommand == argv[0]
 
 
 def documented():

@@ -37,7 +37,7 @@ def test_demo(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert code == 0
     rows = json.loads(rows.read_text())['rows']
-    assert [list(row) for row in rows] == [KEYS] * 19
+    assert [list(row) for row in rows] == [KEYS] * 20
     assert rows[0]['method'] == 'baseline'
     assert rows[0]['mAP'] == pytest.approx(70.0, abs=0.1)
     assert rows[0]['rank1'] == pytest.approx(85.8, abs=0.1)
@@ -91,9 +91,22 @@ def test_stages_can_be_left_out(files, tmp_path):
     options = ['--ec', 'null', '--fa.steps=1', '--quiet', '--json', str(rows)]
     assert main(['run', *files, *options, '--out', str(tmp_path / 'a')]) == 0
     methods = [row['method'] for row in json.loads(rows.read_text())['rows']]
-    stages, free = ['baseline', 'mean', 'concat', 'fa'], ['rr', 'gnn', 'qe', 'ecn']
-    assert methods == [*stages, *stages, *free]
+    stages = ['baseline', 'mean', 'concat', 'fa']
+    assert methods == [*stages, 'qe', *stages, 'rr', 'gnn', 'qe', 'ecn']
     assert not (tmp_path / 'a' / 'ec.safetensors').exists()
+
+
+def test_one_file_with_splits(files, tmp_path):
+    parts = [dict(np.load(path)) for path in files[1::2]]
+    whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    split = np.repeat([0, 1, 2], [len(part['id']) for part in parts])
+    np.savez(tmp_path / 'all.npz', split=split, **whole)
+    same = [x if x.startswith('--') else str(tmp_path / 'all.npz') for x in files]
+    tables = []
+    for paths in (files, same):
+        assert main(['run', *paths, *TINY, '--out', str(tmp_path / 'out')]) == 0
+        tables.append((tmp_path / 'out' / 'metrics.json').read_text())
+    assert tables[0] == tables[1]
 
 
 def test_errors_are_one_line(files, tmp_path, capsys):

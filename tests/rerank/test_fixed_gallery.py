@@ -45,6 +45,17 @@ def test_query_with_ties(num_gallery, k1, k2, dim, on_grid, seed):
     assert torch.allclose(out, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize('seed', range(5))
+def test_query_among_copies(seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(12, 300, generator=generator)
+    gallery = x.repeat(9, 1)
+    ranker = KReciprocal(gallery, k1=8)
+    for probe in x[:4]:
+        expected = k_reciprocal(probe.view(1, -1), gallery, k1=8)[0]
+        assert torch.allclose(ranker.query(probe), expected, atol=1e-5)
+
+
 def test_query_by_the_farthest_item_of_all():
     x = torch.rand(100, 5)
     ranker = KReciprocal(x)

@@ -52,8 +52,9 @@ def test_gnn_by_hand():
 
 def test_gnn_of_identical_features_and_of_one_gallery_item():
     assert gnn(torch.ones(2, 3), torch.ones(4, 3), k1=6, k2=2).abs().max() < 1e-6
-    out = gnn(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]]), k1=2, k2=2)
-    assert out.abs().max() < 1e-6  # both have both as neighbours
+    # Both have both as neighbours, and what points away has no weight.
+    query = torch.tensor([[1.0, 0.0]])
+    assert gnn(query, -query, k1=2, k2=2, alpha=1).abs().max() < 1e-6
 
 
 def test_gnn_in_blocks_and_permuted(monkeypatch):

@@ -50,11 +50,13 @@ def _demo(args: Any) -> None:
 
 
 def _run(args: Any) -> None:
-    _compare([_load(args[split]) for split in SPLITS], args)
+    one_file = len({args[split] for split in SPLITS}) == 1
+    splits = [_load(args[split], split if one_file else None) for split in SPLITS]
+    _compare(splits, args)
 
 
-def _load(path: str) -> Data:
-    data = load_features(path)
+def _load(path: str, split: str | None) -> Data:
+    data = load_features(path, split)
     if 'y' not in data:
         raise ValueError(f"'{path}' has no identities, which evaluation needs")
     return data

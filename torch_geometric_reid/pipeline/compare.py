@@ -22,8 +22,18 @@ from torch_geometric_reid.rerank import (
 )
 
 METHODS = (
-    *('baseline', 'mean', 'concat', 'fa', 'ec', 'ec-only', 'fa+ec'),
-    *('rr', 'fa+ec+rr', 'gnn', 'qe', 'ecn'),
+    'baseline',
+    'mean',
+    'concat',
+    'fa',
+    'ec',
+    'ec-only',
+    'fa+ec',
+    'rr',
+    'fa+ec+rr',
+    'gnn',
+    'qe',
+    'ecn',
 )
 GRAPHS = ('probe', 'joint')
 RANKS = (1, 5, 10)
@@ -56,11 +66,11 @@ def compare(
     (:math:`\mathbf{\tilde{A}} \mathbf{F}`) and :obj:`concat`
     (:math:`[\mathbf{F} \, \Vert \, \mathbf{\tilde{A}} \mathbf{F}]`), :obj:`fa`,
     :obj:`ec` (fused with the backbone's distance), :obj:`ec-only` (its connectivity
-    alone) and :obj:`fa+ec`, each with the graphs :obj:`probe` and :obj:`joint`; and
-    with :obj:`joint` alone, as probes are each other's references in all of them,
-    the training-free :obj:`rr` (k-reciprocal), :obj:`gnn`, :obj:`qe` (query
-    expansion with database augmentation) and :obj:`ecn` on the backbone's features,
-    and :obj:`fa+ec+rr`.
+    alone), :obj:`fa+ec`, and the training-free :obj:`qe` (query expansion with
+    database augmentation), each with the graphs :obj:`probe` and :obj:`joint`. With
+    :obj:`joint` alone, as probes are each other's references in them, there are
+    :obj:`rr` (k-reciprocal), :obj:`gnn` and :obj:`ecn` on the backbone's features, and
+    :obj:`fa+ec+rr`.
 
     Args:
         train (Data): Training images, with :obj:`x` and :obj:`y`.
@@ -98,6 +108,7 @@ def _backbone_stages(
 ) -> Iterator[tuple[str, Tensor]]:
     distance = re_ranker.distance(features)
     yield 'baseline', distance
+    yield 'qe', query_expansion(features.query, features.gallery, database=True)
     if re_ranker.ec is not None:
         connectivity = re_ranker.connect(features, progress)
         yield 'ec', re_ranker.fuse(distance, connectivity)
@@ -130,7 +141,6 @@ def _graph_stages(
     if graph == 'joint':
         yield 'rr', k_reciprocal(query, gallery)
         yield 'gnn', gnn(query, gallery)
-        yield 'qe', query_expansion(query, gallery, database=True)
         yield 'ecn', expanded_cross_neighborhood(query, gallery)
 
 

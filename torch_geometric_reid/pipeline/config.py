@@ -160,7 +160,7 @@ class RankConfig:
 
 @dataclass
 class Config:
-    r"""Options of :class:`GraphReRanker`.
+    r"""Options of the re-ranker.
 
     Args:
         fa: Options of FA-GCN, or none to use the features as they are.
