@@ -5,6 +5,9 @@ import torch
 
 from torch_geometric_reid.metrics.evaluation import APS
 
+VALUES = [0.0, -0.0, math.inf, 1.0, -math.inf, 2.5, -3.0, 0.5]
+VALUES += [1 + 1.2e-7, 3e38, -3e38, 1e-45, -1e-45, 2e-38, 1e-30]
+
 
 def _slow_evaluate(args, k=None):
     """Returns (step AP, trapezoid AP, INP, first rank) or a reason per probe, one
@@ -80,8 +83,7 @@ def _random_case(seed, num_probes, num_gallery, num_ids, num_cameras, num_values
     if num_values is None:
         dist = torch.randn(num_probes, num_gallery, generator=generator)
     else:
-        values = torch.tensor([0.0, -0.0, math.inf, 1.0, -math.inf, 2.5, -3.0, 0.5])
-        dist = values[draw(0, num_values, num_probes, num_gallery)]
+        dist = torch.tensor(VALUES)[draw(0, num_values, num_probes, num_gallery)]
     query_id = draw(-1, num_ids, num_probes)
     gallery_id = draw(-1, num_ids, num_gallery)
     camera = (None, None)

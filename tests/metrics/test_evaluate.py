@@ -26,16 +26,18 @@ def test_equals_slow(
     assert_equal_to_slow(out, slow_evaluate(args), ap)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     num_probes=st.integers(1, 8),
     num_gallery=st.integers(1, 40),
     num_ids=st.integers(1, 6),
     num_cameras=st.sampled_from([None, 1, 2, 4]),
-    num_values=st.sampled_from([None, 1, 2, 3, 8]),
+    num_values=st.sampled_from([None, 1, 2, 3, 8, 15]),
     ap=st.sampled_from(APS),
     block=st.sampled_from([1, 50, 10**6]),
+    max_compared=st.sampled_from([0.0, 0.1, 2.0]),
+    max_bins=st.sampled_from([4, 7, 1024]),
     max_rank=st.integers(1, 60),
 )
 def test_equals_slow_on_ties_and_infinities(
@@ -50,12 +52,16 @@ def test_equals_slow_on_ties_and_infinities(
     num_values,
     ap,
     block,
+    max_compared,
+    max_bins,
     max_rank,
 ):
     args = random_case(seed, num_probes, num_gallery, num_ids, num_cameras, num_values)
     rows = slow_evaluate(args)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, 'BLOCK_ELEMENTS', block)
+        patch.setattr(ranking, 'MAX_COMPARED', max_compared)
+        patch.setattr(ranking, 'MAX_BINS', max_bins)
         if all(isinstance(row, str) for row in rows):
             with pytest.raises(ValueError, match='nothing can be averaged'):
                 evaluate(*args, ap=ap)
@@ -181,8 +187,12 @@ def test_only_the_order_counts(random_case):
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
-def test_other_types(random_case, slow_evaluate, assert_equal_to_slow, dtype):
-    dist, *rest = random_case(5, 20, 60, 5, 2, None)
+@pytest.mark.parametrize('max_compared', [0.0, 2.0])
+def test_other_types(
+    random_case, slow_evaluate, assert_equal_to_slow, monkeypatch, dtype, max_compared
+):
+    monkeypatch.setattr(ranking, 'MAX_COMPARED', max_compared)
+    dist, *rest = random_case(5, 10, 1200, 20, 2, None)
     dist = dist.to(dtype)
     rows = slow_evaluate([dist, *rest])
     assert_equal_to_slow(evaluate(dist, *rest), rows, 'step')

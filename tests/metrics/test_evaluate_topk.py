@@ -73,9 +73,9 @@ def test_by_hand():
 
 
 def test_missing_entries_take_no_rank():
-    gallery_id, camera = [7, 8, 7], [0, 0, 1]
-    full = evaluate_topk([[0, 1, 2]], [7], gallery_id, [0], camera)
-    padded = evaluate_topk([[-1, 0, 1, -1, 2, -1]], [7], gallery_id, [0], camera)
+    gallery_id, camera = [8, 7, 7], [0, 0, 1]
+    full = evaluate_topk([[1, 0, 2]], [7], gallery_id, [0], camera)
+    padded = evaluate_topk([[-1, 1, 0, -1, 2, -1]], [7], gallery_id, [0], camera)
     assert full.mAP == padded.mAP == 1 / 2
     assert evaluate_topk([[-1, -1]], [7], gallery_id, [0], camera).mAP == 0
 

@@ -15,6 +15,8 @@ REASONS = (
     'only same-camera gallery images of the identity',
 )
 BLOCK_ELEMENTS = 2**21  # distances handled at a time
+MAX_COMPARED = 0.1  # share of a block's distances beyond which bins are used
+MAX_BINS = 1024  # for each probe
 
 
 class Ranking(NamedTuple):
@@ -97,7 +99,7 @@ class Gallery:
         for rows, ids, camera in _blocks(self.size, query_id, query_camera):
             item, same, hit = self._find(ids, camera)
             block = dist[rows]
-            if block.dtype in (torch.float16, torch.bfloat16):
+            if block.dtype in (torch.float16, torch.bfloat16):  # too coarse for bins
                 block = block.to(torch.float32)
             if self._keep.numel() < self.size:
                 block = block.index_select(1, self._keep)
@@ -179,45 +181,78 @@ def _reason(query_id: Tensor, same: Tensor, hit: Tensor) -> Tensor:
 def _rank_items(
     dist: Tensor, item: Tensor, same: Tensor, hit: Tensor
 ) -> tuple[Tensor, Tensor]:
-    # With t_1 <= t_2 <= ... the distances of a probe's own images, a distance d
-    # stands before exactly those t_m with m > #{t <= d}. So one search and one
-    # histogram count everything strictly nearer; equal distances are then
-    # ordered by gallery index. What lies behind the last match is left out
-    # first, unless that is so little that it would not pay.
     (num_rows, num_items), width = item.shape, dist.size(1)
     if num_items == 0:
         return item, hit
-
-    table, perm = (
-        dist.gather(1, item)
-        .masked_fill_(~same, torch.inf)
-        .sort(dim=1, stable=True)
-    )  # fmt: skip
+    table = dist.gather(1, item).masked_fill_(~same, torch.inf)
+    table, perm = table.sort(dim=1, stable=True)
     item, same, hit = (x.gather(1, perm) for x in (item, same, hit))
 
+    # Only what stands before a probe's last match has to be looked at. Where
+    # this is much, most of it is counted in bins first.
     last = table.masked_fill(~hit, -torch.inf).amax(dim=1, keepdim=True)
     front = (dist <= last).view(-1)
-    base = torch.arange(num_rows, device=dist.device).unsqueeze(1)
-    if int(front.count_nonzero()) * num_items <= 4 * dist.numel():
-        place = front.nonzero().view(-1)
-        row, value = place // width, dist.take(place)
-        slot = torch.searchsorted(
-            table.index_select(0, row), value.unsqueeze(1), right=True
-        ).view(-1)
+    if int(front.count_nonzero()) < MAX_COMPARED * front.numel():
+        place, nearer = front.nonzero().view(-1), torch.zeros_like(item)
     else:
-        place = torch.arange(dist.numel(), device=dist.device).view_as(dist)
-        row, value = base, dist
-        slot = torch.searchsorted(table, value, right=True)
+        place, nearer = _count_in_bins(dist, table, hit)
 
+    # With t_1 <= t_2 <= ... the distances of a probe's own images, d stands
+    # before t_m if m > #{t <= d}. Equal distances are ordered by gallery index.
+    row, value = place // width, dist.take(place)
+    slot = _count_up_to(table, row, value)
     cell = row * (num_items + 1) + slot
-    nearer = torch.bincount(cell.view(-1), minlength=num_rows * (num_items + 1))
-    nearer = nearer.view(num_rows, num_items + 1)[:, :-1].cumsum(dim=1)
+    count = torch.bincount(cell, minlength=num_rows * (num_items + 1))
+    nearer += count.view(num_rows, num_items + 1)[:, :-1].cumsum(dim=1)
 
-    equal = table.take(row * num_items + (slot - 1).clamp_(min=0)) == value
+    equal = table.take(row * num_items + (slot - 1).clamp(min=0)) == value
     key = (cell[equal] * width + place[equal] % width).sort().values
-    own = base * (num_items + 1) + torch.searchsorted(table, table, right=True)
-    tied = torch.searchsorted(key, own * width + item)
-    tied -= torch.searchsorted(key, own * width)
+    own = torch.searchsorted(table, table, right=True)
+    own += torch.arange(num_rows, device=dist.device).view(-1, 1) * (num_items + 1)
+    nearer += torch.searchsorted(key, own * width + item)
+    nearer -= torch.searchsorted(key, own * width)
 
     removed = (same & ~hit).cumsum(dim=1)
-    return (nearer + tied + 1 - removed) * hit, hit
+    return (nearer + 1 - removed) * hit, hit
+
+
+def _count_in_bins(dist: Tensor, table: Tensor, hit: Tensor) -> tuple[Tensor, Tensor]:
+    # Returns the places of the distances that share a bin with a match, and for
+    # each match how many of the other distances are nearer. Any non-decreasing
+    # function into bins would be right: this one spreads the range of a row's
+    # matches evenly, and has one bin for what lies before and one for what lies
+    # behind.
+    num_bins = min(MAX_BINS, dist.size(1) + 3)
+    info = torch.finfo(dist.dtype)
+    finite = hit & table.isfinite()
+    high = table.masked_fill(~finite, -torch.inf).amax(dim=1, keepdim=True)
+    low = table.masked_fill(~finite, torch.inf).amin(dim=1, keepdim=True)
+    low = low.minimum(high).clamp_(-info.max / 8, info.max / 8)
+    high = high.clamp_(-info.max / 8, info.max / 8)
+    step = (high - low) / (num_bins - 3)
+    step = step.maximum(8 * info.eps * low.abs().maximum(high.abs()))
+    step = step.clamp_(min=info.tiny / info.eps)
+    low, high, scale = low - step, high + step, 1 / step
+    row = torch.arange(dist.size(0), dtype=torch.int32, device=dist.device)
+    offset = row.view(-1, 1) * num_bins
+
+    def place(x: Tensor) -> Tensor:
+        x = x.clamp(low, high).sub_(low).mul_(scale)
+        return x.to(torch.int32).add_(offset)
+
+    bins, own = place(dist).view(-1), place(table).to(torch.int64)
+    shared = torch.zeros(offset.numel() * num_bins, dtype=torch.bool, device=row.device)
+    shared[own[hit]] = True
+    count = torch.bincount(bins, minlength=shared.numel()).masked_fill_(shared, 0)
+    nearer = count.view(-1, num_bins).cumsum(dim=1).take(own)
+    return shared.index_select(0, bins).nonzero().view(-1), nearer
+
+
+def _count_up_to(table: Tensor, row: Tensor, value: Tensor) -> Tensor:
+    # For each value, how many entries of its row of the table do not exceed it.
+    size = max(1, BLOCK_ELEMENTS // table.size(1))
+    outs = [
+        torch.searchsorted(table.index_select(0, r), v.unsqueeze(1), right=True)
+        for r, v in zip(row.split(size), value.split(size), strict=True)
+    ]
+    return torch.cat(outs).view(-1)
