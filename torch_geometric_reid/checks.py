@@ -1,6 +1,7 @@
 """What every public function asks of its input, and how it says so."""
 
 import warnings
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ def check_ids(name: str, ids: Any, size: int) -> Tensor:
 
 def check_positive(name: str, value: int) -> None:
     r"""Raises a :obj:`ValueError` unless :obj:`value` is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"'{name}' needs to be an integer of at least 1 (got {value})")
 
 

@@ -180,6 +180,13 @@ def stable_topk(score: Tensor, k: int) -> KNNOutput:
     return _by_score_then_index(value, index)
 
 
+def dot_rounding(dim: int) -> float:
+    r"""Returns how far apart float32 inner products of unit vectors of length
+    :obj:`dim` may lie and still be equal but for rounding.
+    """
+    return torch.finfo(torch.float32).eps * (16 + dim**0.5)
+
+
 def _by_score_then_index(score: Tensor, index: Tensor) -> KNNOutput:
     index, perm = index.sort(dim=1)
     score, order = score.gather(1, perm).sort(dim=1, descending=True, stable=True)
@@ -261,7 +268,7 @@ class _Search:
         scale = query.norm(dim=1, keepdim=True) * self.norm
         if self.metric == 'sqeuclidean':
             scale = 4 * query.norm(dim=1, keepdim=True).maximum(self.norm).square()
-        return scale * torch.finfo(torch.float32).eps * (16 + self.x.size(1) ** 0.5)
+        return scale * dot_rounding(self.x.size(1))
 
     def _rows(self) -> int:
         return max(1, BLOCK_ELEMENTS // self.x.size(0))

@@ -40,7 +40,9 @@ def test_probe_graph_equals_a_rebuild_for_each_probe(
     query, gallery = make_set(5, num_gallery, seed)
     torch.manual_seed(seed)
     model = make_models()[which]
-    affinity = AffinityGraph(min(k, num_gallery - 1), binary, threshold)
+    affinity = AffinityGraph(
+        min(k, num_gallery - 1), binary=binary, threshold=threshold
+    )
     features = aggregate(model, query, gallery, affinity, 'probe')
     for p in range(5):
         alone = Data(x=torch.cat([gallery, query[p : p + 1]]))

@@ -212,3 +212,40 @@ def test_rejects(ranker, splits):
     without = GraphReRanker(Config(fa=None, ec=None)).fit(train.x, train.y)
     with pytest.raises(RuntimeError, match='no EC-GCN'):
         without.connect(without.aggregate(query.x, gallery.x))
+
+
+@pytest.mark.parametrize('graph', ['probe', 'gallery', 'joint'])
+@pytest.mark.parametrize('reading', [None, 'rr_then_ec'])
+def test_the_final_distance_is_that_of_the_configuration(splits, graph, reading):
+    train, query, gallery = splits
+    config = replace(SMALL, rank=RankConfig(graph=graph, rerank=reading))
+    out = compare(train, query, gallery, config)
+    assert out.distance.equal(out.re_ranker.rank(query.x, gallery.x))
+
+
+@pytest.mark.parametrize('change', [{'symmetrize': True}, {'num_layers': 2}])
+def test_compare_without_the_probe_graph(splits, change):
+    train, query, gallery = splits
+    config = replace(SMALL, fa=replace(SMALL.fa, **change))
+    with pytest.raises(ValueError, match="'rank.graph=probe' needs one directed layer"):
+        compare(train, query, gallery, config)
+    out = compare(train, query, gallery, replace(config, rank=RankConfig('joint')))
+    assert {row['graph'] for row in out.rows} == {'gallery', 'joint'}
+
+
+def test_a_failed_fit_leaves_nothing_fitted(splits):
+    train, query, gallery = splits
+    ranker = GraphReRanker(SMALL).fit(train.x, train.y)
+    with pytest.raises(ValueError, match="'y'"):
+        ranker.fit(train.x, train.y[:-1])
+    with pytest.raises(RuntimeError, match='not fitted'):
+        ranker.rank(query.x, gallery.x)
+
+
+def test_probes_that_are_copies_of_gallery_images(ranker, splits):
+    gallery = splits[2].x
+    query = torch.cat([gallery[:20], splits[1].x[:5]])
+    whole = ranker.rank(query, gallery)
+    for p in (0, 7, 19, 22):
+        alone = ranker.rank(query[p : p + 1], gallery)
+        assert torch.allclose(alone[0], whole[p], atol=1e-5)

@@ -187,3 +187,12 @@ def test_rejects():
         )
     with pytest.raises(TypeError, match='label'):
         HardGallerySampler(neighbor, (5, 2), 3, label=torch.zeros(30))
+
+
+def test_rejects_seeds_that_are_no_probes():
+    neighbor = knn(torch.randn(30, 3), 10).index
+    with pytest.raises(ValueError, match='nodes 0 to 29.*got 3 to 30'):
+        sample(HardGallerySampler(neighbor, (5, 2), 3), [3, 30])
+    sampler = HardGallerySampler(neighbor, (5, 2), 3, probe_neighbor=neighbor[:8])
+    with pytest.raises(ValueError, match='nodes 30 to 37.*got 0 to 31'):
+        sample(sampler, [0, 31])

@@ -66,7 +66,6 @@ def test_inclusion_frequencies_equal_successive_draws():
     label[0] = 1
     weight = {g: (1 / 4 if g in (candidates[1], candidates[4]) else 1 / 8)
               for g in candidates}  # fmt: skip
-    assert sum(weight.values()) == pytest.approx(1)
 
     probability = {}
     for sequence in itertools.permutations(candidates, 3):
@@ -197,3 +196,14 @@ def test_rejects():
         RandomProbabilityGallerySampler(neighbor, label, (8, 2), 3, gamma=0.5)
     with pytest.raises(ValueError, match=r"at least 12 columns for 'gamma=1.5'"):
         RandomProbabilityGallerySampler(neighbor[:, :10], label, (8, 2), 3)
+
+
+def test_small_gallery():
+    x, label = torch.randn(7, 3), torch.arange(7) % 2
+    neighbor = knn(x, 6).index
+    with pytest.warns(UserWarning, match='cut from 200 to 6'):
+        sampler = RandomProbabilityGallerySampler(neighbor, label)
+    assert draw(sampler, range(7)).equal(neighbor)
+    sampler = RandomProbabilityGallerySampler(neighbor, label, (5, 1), 2, gamma=3.0)
+    rows = draw(sampler, range(7))
+    assert all(len(set(row)) == 5 for row in rows.tolist())

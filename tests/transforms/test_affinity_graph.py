@@ -51,10 +51,11 @@ def test_affinity_graph_equals_slow_one(
         k = min(k, len(readable) - 1)
     k = min(k, num - 1)
     expected = slow(data.x, k, readable, binary, threshold, symmetrize)
-    transform = AffinityGraph(k, binary, threshold, symmetrize, normalize=False)
+    options = {'binary': binary, 'threshold': threshold, 'symmetrize': symmetrize}
+    transform = AffinityGraph(k, normalize=False, **options)
     assert torch.allclose(to_dense(transform(data)), expected, atol=1e-5)
 
-    out = AffinityGraph(k, binary, threshold, symmetrize)(data)
+    out = AffinityGraph(k, **options)(data)
     expected /= expected.sum(dim=1, keepdim=True)
     assert torch.allclose(to_dense(out), expected, atol=1e-5)
     assert (out.edge_weight >= 0).all()
@@ -110,3 +111,13 @@ def test_affinity_graph_rejects():
     with pytest.raises(ValueError, match=r"'gallery_mask'.*boolean.*\[3\].*int64"):
         AffinityGraph(k=1)(Data(x=torch.randn(3, 2), gallery_mask=torch.arange(3)))
     assert str(AffinityGraph(k=3)) == 'AffinityGraph(k=3)'
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.float64])
+def test_other_types(dtype):
+    x = torch.randn(12, 4).to(dtype)
+    out = AffinityGraph(3, 'cosine')(Data(x=x))
+    expected = AffinityGraph(3)(Data(x=x.float()))
+    assert out.edge_index.equal(expected.edge_index)
+    with pytest.raises(ValueError, match="'metric'"):
+        AffinityGraph(3, 'ip')

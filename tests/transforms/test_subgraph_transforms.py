@@ -108,3 +108,12 @@ def test_the_whole_method_composes():
     for batch in loader:
         assert batch.edge_index.size(1) > batch.num_nodes  # loops and more
         assert batch.connectivity.shape == (10, 8)
+
+
+def test_models_stay_in_their_mode():
+    model = ECGCN(6, 4, num_layers=1).train()
+    EvaluateConnectivity(model)(CenterProbe()(next(iter(make_loader()))))
+    assert model.training
+    fa = FAGCN(6, 4).train()
+    T.Compose([AffinityGraph(k=2), AggregateFeatures(fa)])(Data(x=torch.randn(9, 6)))
+    assert fa.training

@@ -10,10 +10,12 @@ from torch_geometric.nn import SimpleConv
 
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.distance import pairwise_distance
+from torch_geometric_reid.knn import dot_rounding
 from torch_geometric_reid.nn import FAGCN, NeighborMean
 from torch_geometric_reid.pipeline.patch import Patch
 from torch_geometric_reid.transforms import AffinityGraph
 
+GRAPHS = ('probe', 'gallery', 'joint')
 BLOCK_ELEMENTS = 2**25
 
 
@@ -78,7 +80,7 @@ def aggregate(
         ValueError: If the model has several layers or the graph is symmetrised
             and :obj:`graph` is :obj:`"probe"`.
     """
-    check_choice('graph', graph, ('probe', 'gallery', 'joint'))
+    check_choice('graph', graph, GRAPHS)
     if graph == 'probe' and affinity.symmetrize:
         raise ValueError(
             '\'graph="probe"\' needs a directed affinity graph '
@@ -107,11 +109,13 @@ def _patch_gallery(
     loop = data.edge_index[0] == data.edge_index[1]
     degree = 1 / data.edge_weight[loop]  # the self-loop weighs one
     unit = F.normalize(x)
+    rounding = dot_rounding(x.size(1))  # a tie stays with the k-th neighbour
     probes, images, features = [], [], []
     rows = max(1, BLOCK_ELEMENTS // num_gallery)
     for query in torch.arange(num_gallery, len(x), device=x.device).split(rows):
         score = unit[query] @ unit[:num_gallery].t()
-        at, image = (score > data.last_score[:num_gallery]).nonzero(as_tuple=True)
+        nearer = score > data.last_score[:num_gallery] + rounding
+        at, image = nearer.nonzero(as_tuple=True)
         probe = query[at]
         new = affinity.weigh(score[at, image]).view(-1, 1)
         old = affinity.weigh(data.last_score[image]).view(-1, 1)

@@ -35,7 +35,6 @@ METHODS = (
     'qe',
     'ecn',
 )
-GRAPHS = ('probe', 'joint')
 RANKS = (1, 5, 10)
 
 
@@ -67,7 +66,8 @@ def compare(
     (:math:`[\mathbf{F} \, \Vert \, \mathbf{\tilde{A}} \mathbf{F}]`), :obj:`fa`,
     :obj:`ec` (fused with the backbone's distance), :obj:`ec-only` (its connectivity
     alone), :obj:`fa+ec`, and the training-free :obj:`qe` (query expansion with
-    database augmentation), each with the graphs :obj:`probe` and :obj:`joint`. With
+    database augmentation), each with the graphs :obj:`probe` (:obj:`gallery`
+    where FA-GCN has several layers or a symmetric graph) and :obj:`joint`. With
     :obj:`joint` alone, as probes are each other's references in them, there are
     :obj:`rr` (k-reciprocal), :obj:`gnn` and :obj:`ecn` on the backbone's features, and
     :obj:`fa+ec+rr`.
@@ -80,6 +80,13 @@ def compare(
         progress (bool, optional): Whether to show progress bars.
             (default: :obj:`False`)
     """
+    fa, rank = config.fa, config.rank
+    if fa is not None and rank.graph == 'probe' and 'probe' not in _graphs(fa):
+        raise ValueError(
+            "'rank.graph=probe' needs one directed layer of FA-GCN (got "
+            f"'fa.num_layers={fa.num_layers}', 'fa.symmetrize={fa.symmetrize}'; choose "
+            "'gallery' or 'joint')"
+        )
     full = GraphReRanker(config).fit(train.x, train.y, progress)
     plain = full
     if config.fa is not None:
@@ -89,18 +96,22 @@ def compare(
     fixed = dict(_backbone_stages(plain, backbone, progress))
     result = {method: _metrics(d, query, gallery) for method, d in fixed.items()}
     rows: list[dict[str, str | float]] = []
-    final = fixed.get('ec', fixed['baseline'])
-    for graph in GRAPHS:
+    for graph in _graphs(config.fa):
         stages = {}
         for method, distance in _graph_stages(full, backbone, graph, progress):
             stages[method] = _metrics(distance, query, gallery)
-            if graph == config.rank.graph and method in ('fa', 'fa+ec'):
-                final = distance
         for method in METHODS:
             if method in result or method in stages:
                 metrics = {**result, **stages}[method]
                 rows.append({'method': method, 'graph': graph, **metrics})
+    final = full.rank(query.x, gallery.x, progress=progress)
     return Comparison(rows, full, plain, final)
+
+
+def _graphs(fa: FAConfig | None) -> tuple[str, ...]:
+    if fa is not None and (fa.symmetrize or fa.num_layers > 1):
+        return ('gallery', 'joint')  # the probe graph is exact for one layer only
+    return ('probe', 'joint')
 
 
 def _backbone_stages(

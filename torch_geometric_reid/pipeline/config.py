@@ -111,6 +111,7 @@ class ECConfig:
 
     def __post_init__(self) -> None:
         check_choice('ec.sampler', self.sampler, ('rpgs', 'hgs'))
+        check_choice('ec.alpha_on', self.alpha_on, ('positive', 'negative'))
         check_choice('ec.loss', self.loss, ('focal', 'ce'))
         check_choice('ec.optimizer', self.optimizer, ('sgd', 'adam'))
 
@@ -149,6 +150,8 @@ class RankConfig:
 
     def __post_init__(self) -> None:
         check_choice('rank.graph', self.graph, ('probe', 'gallery', 'joint'))
+        if self.scale is not None:
+            check_choice('rank.scale', self.scale, ('max', 'minmax'))
         if self.rerank is not None:
             check_choice('rank.rerank', self.rerank, RERANKS)
         check_choice(

@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
 from tqdm import tqdm
 
-from torch_geometric_reid.knn import knn, stable_topk
+from torch_geometric_reid.knn import dot_rounding, knn, stable_topk
 from torch_geometric_reid.nn import ECGCN, ECGCNConv, FoldedECGCN
 from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.pipeline.config import ECConfig
@@ -64,6 +64,7 @@ def connect(
         neighbor = table.index.cpu()
         if columns >= config.num_edges:
             last = table.score[:, config.num_edges - 1]
+    rounding = 4 * dot_rounding(features.query.size(1))  # the incumbent keeps a tie
     sampler = HardGallerySampler(
         neighbor,
         (k1, k2),
@@ -71,7 +72,7 @@ def connect(
         config.symmetric,
         config.self_loops,
         probe_neighbor=order.cpu(),
-        inserted=(distance < last).nonzero().t().cpu(),
+        inserted=(distance < last - rounding).nonzero().t().cpu(),
     )
 
     x = torch.cat([features.gallery, features.query])

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_geometric_reid.checks import (
+    check_choice,
     check_features,
     check_ids,
 )
@@ -15,7 +16,7 @@ from torch_geometric_reid.distance import (
     scale_distance,
 )
 from torch_geometric_reid.nn import ECGCN, FAGCN
-from torch_geometric_reid.pipeline.aggregate import Features, aggregate
+from torch_geometric_reid.pipeline.aggregate import GRAPHS, Features, aggregate
 from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import Config
 from torch_geometric_reid.pipeline.connect import Connectivity, connect
@@ -72,6 +73,7 @@ class GraphReRanker:
             ValueError: If features are empty, zero or not finite, identities
                 are of another length or negative, or none has two images.
         """
+        self.fa = self.ec = self.mahalanobis = self.in_channels = None
         x = self._prepare('x', x)
         y = check_ids('y', y, x.size(0)).to(self.device)
         if (y < 0).any():
@@ -84,7 +86,7 @@ class GraphReRanker:
                 f"'y' needs an identity with at least two training images "
                 f'(got {y.numel()} identities of one image each)'
             )
-        config = self.config
+        in_channels, config = x.size(1), self.config
         if config.fa is not None:
             self.fa = train_fa(x, y, config.fa, config.seed, progress)
             graph = make_affinity(config.fa)(Data(x=x))
@@ -95,6 +97,7 @@ class GraphReRanker:
             self.mahalanobis = Mahalanobis(x, y if within else None)
         if config.ec is not None:
             self.ec = train_ec(x, y, config.ec, config.seed, progress)
+        self.in_channels = in_channels
         return self
 
     def rank(
@@ -141,12 +144,13 @@ class GraphReRanker:
         r"""Returns the features of probes and gallery after FA-GCN, if any; see
         :meth:`torch_geometric_reid.pipeline.aggregate`.
         """
+        graph = self.config.rank.graph if graph is None else graph
+        check_choice('graph', graph, GRAPHS)
         self._check_fitted()
         query = self._prepare('query', query)
         gallery = self._prepare('gallery', gallery)
         if self.fa is None or self.config.fa is None:
             return Features(query, gallery)
-        graph = self.config.rank.graph if graph is None else graph
         affinity = make_affinity(self.config.fa)
         return aggregate(self.fa, query, gallery, affinity, graph)
 
@@ -180,9 +184,7 @@ class GraphReRanker:
 
     def _prepare(self, name: str, x: Any) -> Tensor:
         x = check_features(name, x, nonzero=True).to(self.device)
-        if name == 'x':
-            self.in_channels = x.size(1)
-        elif x.size(1) != self.in_channels:
+        if name != 'x' and x.size(1) != self.in_channels:
             raise ValueError(
                 f"'{name}' needs vectors of the training features' length "
                 f'{self.in_channels} (got shape {list(x.shape)})'

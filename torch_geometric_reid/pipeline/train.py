@@ -34,7 +34,12 @@ from torch_geometric_reid.transforms import (
 
 def make_affinity(config: FAConfig) -> AffinityGraph:
     r"""Returns the transform that builds FA-GCN's graph."""
-    return AffinityGraph(config.k, config.binary, config.threshold, config.symmetrize)
+    return AffinityGraph(
+        config.k,
+        binary=config.binary,
+        threshold=config.threshold,
+        symmetrize=config.symmetrize,
+    )
 
 
 def make_fa(in_channels: int, num_classes: int | None, config: FAConfig) -> FAGCN:

@@ -100,6 +100,7 @@ class HardGallerySampler(BaseSampler):
         self, inputs: NodeSamplerInput, **kwargs: object
     ) -> SamplerOutput:
         probe = inputs.node
+        self._check_probe(probe)
         num_probes, num_gallery = probe.numel(), self.neighbor.size(0)
         one_hop = self._sample_one_hop(probe)
         two_hop = self._two_hop(probe, one_hop)
@@ -130,6 +131,16 @@ class HardGallerySampler(BaseSampler):
         raise NotImplementedError(
             f"'{self.__class__.__name__}' samples around probes, which are nodes"
         )
+
+    def _check_probe(self, probe: Tensor) -> None:
+        first, last = 0, self.neighbor.size(0)
+        if self.probe_neighbor is not None:
+            first, last = last, last + self.probe_neighbor.size(0)
+        if probe.numel() > 0 and not first <= probe.min() <= probe.max() < last:
+            raise ValueError(
+                f'Seeds need to be nodes {first} to {last - 1}, the probes '
+                f'(got {int(probe.min())} to {int(probe.max())})'
+            )
 
     def _sample_one_hop(self, probe: Tensor) -> Tensor:
         if self.probe_neighbor is None:

@@ -5,7 +5,7 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 from torch_geometric.utils import coalesce
 
-from torch_geometric_reid.checks import check_positive
+from torch_geometric_reid.checks import check_choice, check_positive
 from torch_geometric_reid.knn import knn
 
 
@@ -36,6 +36,8 @@ class AffinityGraph(BaseTransform):
 
     Args:
         k (int): The number of neighbours, not counting the node itself.
+        metric (str, optional): The similarity, :obj:`"cosine"`: the
+            self-loop's weight of one relies on it. (default: :obj:`"cosine"`)
         binary (bool, optional): If set to :obj:`True`, neighbours weigh one
             instead of their cosine. (default: :obj:`False`)
         threshold (float, optional): Neighbours whose cosine is not above it
@@ -62,6 +64,8 @@ class AffinityGraph(BaseTransform):
     def __init__(
         self,
         k: int,
+        metric: str = 'cosine',
+        *,
         binary: bool = False,
         threshold: float = 0.0,
         symmetrize: bool = False,
@@ -69,9 +73,11 @@ class AffinityGraph(BaseTransform):
         backend: str | None = None,
     ):
         check_positive('k', k)
+        check_choice('metric', metric, ('cosine',))
         if threshold < 0:
             raise ValueError(f"'threshold' needs to be at least 0 (got {threshold})")
         self.k = k
+        self.metric = metric
         self.binary = binary
         self.threshold = threshold
         self.symmetrize = symmetrize
@@ -138,6 +144,7 @@ class AffinityGraph(BaseTransform):
             score, index = knn(x[gallery], self.k, query=query, backend=self.backend)
             col = rows.repeat_interleave(index.size(1))
             edges.append(torch.stack([gallery[index.view(-1)], col]))
+            score = score.to(x.dtype)
             scores.append(score.view(-1))
             if index.size(1) == self.k:
                 data.last_neighbor[rows] = gallery[index[:, -1]]

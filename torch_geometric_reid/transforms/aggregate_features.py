@@ -20,8 +20,10 @@ class AggregateFeatures(BaseTransform):
 
     @torch.no_grad()
     def forward(self, data: Data) -> Data:
+        training = self.model.training
         self.model.eval()
         data.x = self.model.encode(data.x, data.edge_index, data.edge_weight)
+        self.model.train(training)
         return data
 
     def __repr__(self) -> str:

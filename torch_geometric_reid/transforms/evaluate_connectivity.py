@@ -24,8 +24,10 @@ class EvaluateConnectivity(BaseTransform):
 
     @torch.no_grad()
     def forward(self, data: Data) -> Data:
+        training = self.model.training
         self.model.eval()
         logits = self.model(data.x, data.edge_index, data.num_sampled_nodes)
+        self.model.train(training)
         prob = logits.softmax(dim=1).view(data.num_sampled_nodes[0], -1, 2)
         data.connectivity_distance, data.connectivity = prob.unbind(dim=2)
         return data

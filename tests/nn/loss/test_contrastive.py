@@ -103,3 +103,18 @@ def test_supervised_contrastive_loss_rejects():
         supervised_contrastive_loss(z[:, 0], y)
     with pytest.raises(ValueError, match="'temperature'"):
         supervised_contrastive_loss(z, y, 0.0)
+
+
+@pytest.mark.parametrize(('scale', 'temperature'), [(4.0, 0.07), (0.0, 0.01)])
+def test_gradients_of_singletons_are_finite(scale, temperature):
+    z = torch.randn(12, 8) * (scale or 1)
+    y = torch.arange(12) // 2
+    y[0] = 99  # alone, as is its former partner
+    loss, grad = value_and_grad(
+        lambda z: supervised_contrastive_loss(
+            z, y, temperature, include_self=False, normalize=scale == 0
+        ),
+        z,
+    )
+    assert loss.isfinite()
+    assert grad.isfinite().all()

@@ -59,3 +59,9 @@ def test_focal_loss_rejects():
         focal_loss(logits, y, gamma=-1)
     with pytest.raises(ValueError, match="'alpha_on'"):
         focal_loss(logits, y, alpha_on='both')
+
+
+def test_focal_loss_has_finite_gradients_for_small_exponents():
+    logits = torch.tensor([[-200.0, 200.0]], requires_grad=True)
+    focal_loss(logits, torch.tensor([1]), gamma=0.5).backward()
+    assert logits.grad.isfinite().all()

@@ -117,20 +117,19 @@ class _SupervisedContrastive(torch.autograd.Function):
             lse[rows] = torch.logaddexp(lse[rows], score.logsumexp(1))
             if rows != cols:
                 lse[cols] = torch.logaddexp(lse[cols], score.logsumexp(0))
-        lse = lse.masked_fill(active == 0, 0)
-
-        ctx.save_for_backward(z, lse, active, positive)
+        ctx.save_for_backward(z, lse.masked_fill(active == 0, torch.inf), positive)
         ctx.temperature, ctx.include_self = temperature, include_self
+        lse = lse.masked_fill(active == 0, 0)
         return (lse - (z * positive).sum(1) / temperature).mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, lse, active, positive = ctx.saved_tensors
+        z, lse, positive = ctx.saved_tensors
         out = -2 * positive
         for rows, cols, score in _blocks(z, ctx.temperature, ctx.include_self):
-            weight = (score - lse[rows].view(-1, 1)).exp_() * active[rows].view(-1, 1)
-            weight += (score - lse[cols]).exp_() * active[cols]
+            weight = (score - lse[rows].view(-1, 1)).exp_()
+            weight += (score - lse[cols]).exp_()
             out[rows] += weight @ z[cols]
             if rows != cols:
                 out[cols] += weight.t() @ z[rows]

@@ -64,7 +64,7 @@ def focal_loss(
     log_miss = log_prob.gather(1, 1 - y.view(-1, 1)).view(-1)
     log_hit = log_prob.gather(1, y.view(-1, 1)).view(-1)
     weight = torch.where((y == 1) == (alpha_on == 'positive'), alpha, 1 - alpha)
-    return -(weight * log_miss.exp().pow(gamma) * log_hit).mean()
+    return -(weight * (gamma * log_miss).exp() * log_hit).mean()
 
 
 class FocalLoss(torch.nn.Module):
