@@ -22,6 +22,8 @@ from torch_geometric_reid.rerank.reciprocal import (
 )
 from torch_geometric_reid.rerank.sparse import (
     InvertedLists,
+    from_table,
+    resize,
     row_sum,
     slice_rows,
     sparse,
@@ -37,9 +39,9 @@ class KReciprocal:
     alone. Other than there, probes do not see each other.
 
     The gallery is ranked and encoded once. A probe enters the lists of a few
-    gallery items; of the encodings, only those are computed again that read
-    one of these lists, or whose farthest item the probe becomes. A probe that
-    is the farthest item of much of the gallery takes accordingly longer.
+    gallery items; of the weights, only those are computed again that read one
+    of these lists, or whose farthest item the probe becomes. A probe that is
+    the farthest item of much of the gallery takes accordingly longer.
 
     Args:
         gallery (torch.Tensor): The gallery's features :math:`(G, d)`.
@@ -85,9 +87,12 @@ class KReciprocal:
         if max(sizes) == max(self.sizes):
             last = gallery[self._neighbor[:, -1]]
             self._last = (gallery * last).sum(dim=1)
-        code = ReciprocalEncoding(distance, ranking, sizes).encode(self._neighbor[:, 0])
-        row, col = code.indices()
-        self._lists = InvertedLists(sparse(row, col, code.values(), (num, num + 1)))
+        encoding = ReciprocalEncoding(distance, ranking, sizes)
+        weight = encoding.weights(self._neighbor[:, 0])
+        mean = from_table(self._neighbor[:, : sizes.mean], num) / sizes.mean
+        code = torch.sparse.mm(mean, weight)
+        self._weight = resize(weight, (num + 1, num + 1))
+        self._lists = InvertedLists(resize(code, (num, num + 1)))
 
     def query(self, feature: Any) -> Tensor:
         r"""Returns the distances :math:`(G)` of one probe to the gallery.
@@ -128,8 +133,7 @@ class KReciprocal:
 
         changed = self._changed_weights(encoding, row, place)
         changed[:-1] |= is_farthest
-        node = changed[neighbor[:, : self.sizes.mean]].any(dim=1).nonzero().view(-1)
-        code = encoding.encode(node)
+        node, code = self._encode(encoding, changed)
         own = slice_rows(code, node.numel() - 1, node.numel())
         min_sum = self._lists.min_sum(own).view(-1)
         smaller = torch.minimum(code.values(), own.to_dense()[0, code.indices()[1]])
@@ -173,6 +177,26 @@ class KReciprocal:
         core = self._changed_sets(row, place, half)
         changed[encoding.neighbor[core, :full][encoding.mutual(core, full)]] = True
         return changed
+
+    def _encode(
+        self, encoding: ReciprocalEncoding, changed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        # Encodes the items whose mean takes in one of the changed weights.
+        nearest = encoding.neighbor[:, : self.sizes.mean]
+        is_changed = changed[nearest]
+        node = is_changed.any(dim=1).nonzero().view(-1)
+        nearest, is_changed = nearest[node], is_changed[node]
+        old = from_table(nearest, changed.numel(), ~is_changed)
+        member, place = nearest[is_changed].unique(return_inverse=True)
+        new = sparse(
+            is_changed.nonzero()[:, 0],
+            place,
+            torch.ones_like(place, dtype=torch.float32),
+            (node.numel(), member.numel()),
+        )
+        code = torch.sparse.mm(old, self._weight)
+        code = (code + torch.sparse.mm(new, encoding.weights(member))).coalesce()
+        return node, code / self.sizes.mean
 
     def _changed_sets(self, row: Tensor, place: Tensor, size: int) -> Tensor:
         row = row[place < size]

@@ -78,9 +78,8 @@ class ReciprocalEncoding:
         """
         nearest = self.neighbor[node, : self.sizes.mean]
         member, place = nearest.unique(return_inverse=True)
-        weight = torch.cat([self.weights(part) for part in member.split(NODES)])
-        mean = from_table(place, member.numel())
-        return torch.sparse.mm(mean / self.sizes.mean, weight)
+        mean = from_table(place, member.numel()) / self.sizes.mean
+        return torch.sparse.mm(mean, self.weights(member))
 
     def weights(self, node: Tensor) -> Tensor:
         r"""Returns the weights :math:`e^{-d_{ij}} / \sum_l e^{-d_{il}}` of the
@@ -92,11 +91,14 @@ class ReciprocalEncoding:
         Returns:
             A sparse matrix :math:`(M, N)` whose rows sum to one.
         """
-        a = self.expand(node)
-        farthest = self.farthest[node][a.indices()[0]]
-        weight = torch.exp(-relative(self.distance.pairs(node, a), farthest))
-        a = with_values(a, weight)
-        return with_values(a, weight / row_sum(a)[a.indices()[0]])
+        outs = []
+        for part in node.split(NODES):
+            a = self.expand(part)
+            row = a.indices()[0]
+            distance = relative(self.distance.pairs(part, a), self.farthest[part][row])
+            a = with_values(a, torch.exp(-distance))
+            outs.append(with_values(a, a.values() / row_sum(a)[row]))
+        return torch.cat(outs).coalesce()
 
     def expand(self, node: Tensor) -> Tensor:
         r"""Returns the :math:`k_1`-reciprocal neighbours of each item, and with

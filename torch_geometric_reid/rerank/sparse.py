@@ -52,6 +52,13 @@ def with_values(a: Tensor, value: Tensor) -> Tensor:
     )
 
 
+def resize(a: Tensor, size: tuple[int, int]) -> Tensor:
+    r"""Returns a matrix of the same entries and another size."""
+    return torch.sparse_coo_tensor(
+        a.indices(), a.values(), size, is_coalesced=True, check_invariants=False
+    )
+
+
 def select_entries(a: Tensor, mask: Tensor) -> Tensor:
     r"""Returns the matrix without the entries outside of :obj:`mask`."""
     return torch.sparse_coo_tensor(
