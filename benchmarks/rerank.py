@@ -7,9 +7,9 @@ r"""Times the re-rankers against their peers and against the distances alone.
     python benchmarks/rerank.py --growth
 
 Of a peer only its module `rerank.py` is loaded. Every job runs in a process of its
-own, so that its peak memory (`ru_maxrss`, above the process with the features loaded)
-is its own. The column `difference` is the largest one to the first peer. `distances` is
-the floor: the inner products of all items, block by block,
+own, so that its peak memory (above the process with the features loaded) is its own.
+Of several runs the fastest counts. The column `difference` is the largest one to the
+first peer. `distances` is the floor: the inner products of all items, block by block,
 of which nothing is kept. Jobs that start from given distances, as the peers do, are
 timed from there; their memory includes the distances. The peers need 9 GB at full
 size; `--size small` is enough to see the ratios.
@@ -132,9 +132,12 @@ def fixed_gallery(query: Tensor, gallery: Tensor) -> dict[str, float]:
 
 
 def peak() -> float:
-    """Returns the largest memory so far in GB."""
-    unit = 1 if sys.platform == 'darwin' else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
+    """Returns the largest memory of this process so far in GB."""
+    status = Path('/proc/self/status')
+    if status.exists():  # on Linux, `ru_maxrss` starts from the parent's memory
+        line = next(x for x in status.read_text().splitlines() if 'VmHWM' in x)
+        return int(line.split()[1]) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # macOS: bytes
 
 
 def work(name: str, folder: Path, threads: int) -> None:
@@ -156,9 +159,12 @@ def work(name: str, folder: Path, threads: int) -> None:
             function = lambda: JOBS[name](query, gallery)  # noqa: E731
         else:
             function = from_distance(name, query, gallery)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         out = function()
-        result = {'seconds': time.perf_counter() - start}
+        result = {
+            'seconds': time.perf_counter() - start,
+            'cpu': time.process_time() - cpu,
+        }
     result['memory'] = peak() - before
     if name not in ('distances', 'KReciprocal') and 'topk' not in name:
         np.save(folder / f'{name}.npy', np.asarray(out))
@@ -206,14 +212,15 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         f'{args.threads} threads; the cosine has mAP | Rank-1 '
         f'{accuracy(1 - x[:num_probes] @ x[num_probes:].t())}\n'
     )
-    print('| job | seconds | by distances | GB | difference | mAP | Rank-1 |')
-    print('| --- | ---: | ---: | ---: | ---: | ---: | ---: |')
+    print('| job | seconds | CPU | by distances | GB | difference | mAP | Rank-1 |')
+    print('| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
     floor, reference = 0.0, None
     for name in ['distances', *peers, FROM_DISTANCE, *JOBS]:
-        repeats = 1 if name in peers else 3
-        results = [run(name, folder, args.threads) for _ in range(repeats)]
-        seconds = statistics.median(result['seconds'] for result in results)
-        memory = max(result['memory'] for result in results)
+        results = [run(name, folder, args.threads) for _ in range(args.repeats)]
+        seconds, cpu, memory = (
+            min(result[key] for result in results)
+            for key in ('seconds', 'cpu', 'memory')
+        )
         floor = floor or seconds
         difference, quality = '', ' | '
         if (folder / f'{name}.npy').exists():
@@ -224,8 +231,8 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
             elif reference is not None and name in SAME_RESULT:
                 difference = f'{np.abs(dist - reference).max():.1e}'
         print(
-            f'| {name} | {seconds:.2f} | {seconds / floor:.2f} | {memory:.2f} | '
-            f'{difference} | {quality} |',
+            f'| {name} | {seconds:.2f} | {cpu:.2f} | {seconds / floor:.2f} | '
+            f'{memory:.2f} | {difference} | {quality} |',
             flush=True,
         )
     result = run('KReciprocal', folder, args.threads)
@@ -248,12 +255,12 @@ def grow(args: argparse.Namespace, folder: Path) -> None:
         del case
         floor = run('distances', folder, args.threads)['seconds']
         result = run(name, folder, args.threads)
+        seconds, memory = result['seconds'], result['memory']
         matrix = 4 * (num_probes + num_gallery) ** 2 / 1e9
-        rows.append((num_gallery, result['seconds'], floor, result['memory'], matrix))
+        rows.append((num_gallery, seconds, floor, memory, matrix))
         print(
-            f'| {num_gallery} | {result["seconds"]:.1f} | {floor:.1f} | '
-            f'{result["seconds"] / floor:.2f} | {result["memory"]:.2f} | '
-            f'{matrix:.1f} |',
+            f'| {num_gallery} | {seconds:.1f} | {floor:.1f} | {seconds / floor:.2f} | '
+            f'{memory:.2f} | {matrix:.1f} |',
             flush=True,
         )
     if find_spec('matplotlib') is None:
@@ -289,6 +296,7 @@ def main() -> None:
     parser.add_argument('--dim', type=int, default=512)
     parser.add_argument('--noise', type=float, default=0.8)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument(
         '--growth', action='store_true', help='time and memory by gallery size'
     )

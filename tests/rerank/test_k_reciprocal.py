@@ -87,7 +87,7 @@ def test_k_reciprocal_across_tiles_and_blocks(monkeypatch):
     x[70:90] = x[:20]
     expected = k_reciprocal(x[:50], x[50:])
     for module, name, value in [
-        ('ranking', 'TILE', 32),
+        ('scan', 'TILE', 32),
         ('ranking', 'BLOCK_ELEMENTS', 700),
         ('k_reciprocal', 'BLOCK_ELEMENTS', 700),
         ('reciprocal', 'BLOCK_ELEMENTS', 900),

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from torch_geometric_reid.knn import knn, stable_topk
+from torch_geometric_reid.rerank.scan import scan_pairs
 from torch_geometric_reid.rerank.sparse import entrywise_dot, slice_rows
 
-TILE = 2048  # a tile of scores is of shape [TILE, TILE]: 16 MiB
 BLOCK_ELEMENTS = 2**22  # distances handled at a time: 16 MiB
 
 
@@ -83,7 +83,7 @@ class FeatureDistance:
                 rounding, it is exact and prefers the smaller index.
         """
         width = max(sizes) - 1
-        score, other, lowest = self._scan(min(width + 1, self.num_nodes - 1))
+        score, other, lowest = scan_pairs(self.x, min(width + 1, self.num_nodes - 1))
         tied = torch.zeros(self.num_nodes, dtype=torch.bool, device=self.device)
         for cut in {size - 1 for size in sizes} & set(range(1, score.size(1))):
             gap = score[:, cut - 1] - score[:, cut]
@@ -105,35 +105,6 @@ class FeatureDistance:
         r"""Returns the distances of some probes to the whole gallery."""
         cosine = self.x[start:stop] @ self.x[self.num_query :].t()
         return squared_distance(cosine, self.dim)
-
-    def _scan(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        # The scores are symmetric: each tile serves its rows and its columns.
-        num = self.num_nodes
-        score = self.x.new_full((num, k), -torch.inf)
-        index = torch.zeros((num, k), dtype=torch.int64, device=self.device)
-        lowest = self.x.new_full((num,), torch.inf)
-
-        def update(start: int, part: Tensor, offset: int) -> None:
-            rows = slice(start, start + part.size(0))
-            value, place = part.topk(min(k, part.size(1)), dim=1)
-            value = torch.cat([score[rows], value], dim=1)
-            place = torch.cat([index[rows], place + offset], dim=1)
-            score[rows], order = value.topk(k, dim=1)
-            index[rows] = place.gather(1, order)
-
-        for i in range(0, num, TILE):
-            for j in range(i, num, TILE):
-                tile = self.x[i : i + TILE] @ self.x[j : j + TILE].t()
-                low = lowest[i : i + TILE]
-                torch.minimum(low, tile.amin(dim=1), out=low)
-                if i == j:
-                    update(i, tile.fill_diagonal_(-torch.inf), i)
-                else:
-                    low = lowest[j : j + TILE]
-                    torch.minimum(low, tile.amin(dim=0), out=low)
-                    update(i, tile, j)
-                    update(j, tile.t().contiguous(), i)
-        return score, index, lowest
 
     def _rank_exactly(self, node: Tensor, k: int) -> Tensor:
         index = knn(self.x, k + 1, query=self.x[node.view(-1)], metric='ip').index
