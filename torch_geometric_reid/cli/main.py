@@ -8,6 +8,7 @@ from typing import Any
 from torch_geometric.data import Data
 
 from torch_geometric_reid.cli.evaluate import run_evaluate
+from torch_geometric_reid.cli.links import print_links
 from torch_geometric_reid.cli.parser import make_parser
 from torch_geometric_reid.cli.rerank import run_rerank
 from torch_geometric_reid.cli.table import format_table
@@ -70,6 +71,7 @@ def _compare(splits: Sequence[Data], args: Any) -> None:
     train, query, gallery = splits
     result = compare(train, query, gallery, config, progress=not args.quiet)
     print(f'\n{format_table(result.rows)}\n')
+    print_links(result)
     save_run(Path(args.out), result)
     print(f'# run folder: {args.out}')
     if args.json is not None:

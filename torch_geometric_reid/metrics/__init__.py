@@ -1,7 +1,24 @@
 r"""Evaluation of object re-identification."""
 
+from torch_geometric_reid.metrics.calibration import (
+    Calibration,
+    calibration,
+)
 from torch_geometric_reid.metrics.evaluation import Evaluation
 from torch_geometric_reid.metrics.functional import evaluate, evaluate_topk
+from torch_geometric_reid.metrics.graph_statistics import (
+    GraphStatistics,
+    graph_statistics,
+)
 from torch_geometric_reid.metrics.metric import ReIDMetric
 
-__all__ = ['Evaluation', 'ReIDMetric', 'evaluate', 'evaluate_topk']
+__all__ = [
+    'Calibration',
+    'Evaluation',
+    'GraphStatistics',
+    'ReIDMetric',
+    'calibration',
+    'evaluate',
+    'evaluate_topk',
+    'graph_statistics',
+]

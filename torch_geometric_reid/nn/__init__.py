@@ -5,7 +5,13 @@ from torch_geometric_reid.nn.loss import (
     focal_loss,
     supervised_contrastive_loss,
 )
-from torch_geometric_reid.nn.models import ECGCN, FAGCN, FoldedECGCN, NeighborMean
+from torch_geometric_reid.nn.models import (
+    ECGCN,
+    FAGCN,
+    FoldedECGCN,
+    LinkGCN,
+    NeighborMean,
+)
 
 __all__ = [
     'ECGCN',
@@ -14,6 +20,7 @@ __all__ = [
     'FAGCNConv',
     'FocalLoss',
     'FoldedECGCN',
+    'LinkGCN',
     'NeighborMean',
     'SupervisedContrastiveLoss',
     'focal_loss',

@@ -5,14 +5,17 @@ from torch_geometric_reid.pipeline.config import (
     Config,
     ECConfig,
     FAConfig,
+    LinkConfig,
     RankConfig,
 )
 from torch_geometric_reid.pipeline.connect import Connectivity, connect, connect_all
 from torch_geometric_reid.pipeline.hold_out import hold_out
+from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
 from torch_geometric_reid.pipeline.run_folder import save_run, to_yaml, write_rows
 from torch_geometric_reid.pipeline.train import train_ec, train_fa
+from torch_geometric_reid.pipeline.train_links import predict_links, train_links
 
 __all__ = [
     'Comparison',
@@ -22,6 +25,8 @@ __all__ = [
     'FAConfig',
     'Features',
     'GraphReRanker',
+    'LinkConfig',
+    'LinkReRanker',
     'Patch',
     'PatchFeatures',
     'RankConfig',
@@ -30,10 +35,12 @@ __all__ = [
     'connect',
     'connect_all',
     'hold_out',
+    'predict_links',
     'rerank',
     'save_run',
     'to_yaml',
     'train_ec',
     'train_fa',
+    'train_links',
     'write_rows',
 ]

@@ -2,16 +2,18 @@ r"""The main job: what each stage of the method gains, side by side."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_geometric_reid.distance import connectivity_rank
-from torch_geometric_reid.metrics import evaluate
+from torch_geometric_reid.metrics import calibration, evaluate
 from torch_geometric_reid.nn import NeighborMean
 from torch_geometric_reid.pipeline.aggregate import Features, aggregate
 from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import Config, FAConfig
+from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
 from torch_geometric_reid.pipeline.train import make_affinity
 from torch_geometric_reid.rerank import (
@@ -43,16 +45,23 @@ class Comparison:
     r"""What :meth:`compare` returns.
 
     Attributes:
-        rows: For each method and graph its name, and mAP, Rank-1, 5, 10 and mINP
-            in percent.
+        rows: For each method, recipe and graph its name, and mAP, Rank-1, 5, 10 and
+            mINP in percent.
+        config: The options.
         re_ranker: The trained FA-GCN and EC-GCN.
         backbone_re_ranker: The EC-GCN trained on the backbone's features.
-        distance: The final distances of the configured graph :math:`(Q, G)`.
+        links: The trained links.
+        calibration_error: The expected calibration error of their probabilities.
+        distance: The final distances :math:`(Q, G)` of the configured recipe and
+            graph.
     """
 
     rows: list[dict[str, str | float]]
+    config: Config
     re_ranker: GraphReRanker
     backbone_re_ranker: GraphReRanker
+    links: LinkReRanker
+    calibration_error: float
     distance: Tensor
 
 
@@ -70,7 +79,9 @@ def compare(
     where FA-GCN has several layers or a symmetric graph) and :obj:`joint`. With
     :obj:`joint` alone, as probes are each other's references in them, there are
     :obj:`rr` (k-reciprocal), :obj:`gnn` and :obj:`ecn` on the backbone's features, and
-    :obj:`fa+ec+rr`.
+    :obj:`fa+ec+rr`. Those are the rows of the paper's recipe. The recipe of links has
+    the rows of :meth:`LinkReRanker.stages`, with the graphs :obj:`gallery` and
+    :obj:`joint`.
 
     Args:
         train (Data): Training images, with :obj:`x` and :obj:`y`.
@@ -87,10 +98,14 @@ def compare(
             f"'fa.num_layers={fa.num_layers}', 'fa.symmetrize={fa.symmetrize}'; choose "
             "'gallery' or 'joint')"
         )
-    full = GraphReRanker(config).fit(train.x, train.y, progress)
+    paper = replace(config, recipe='paper')
+    full = GraphReRanker(paper).fit(train.x, train.y, progress=progress)
     plain = full
     if config.fa is not None:
-        plain = GraphReRanker(replace(config, fa=None)).fit(train.x, train.y, progress)
+        plain = GraphReRanker(replace(paper, fa=None))
+        plain.fit(train.x, train.y, progress=progress)
+    links = GraphReRanker(replace(config, recipe='links'))
+    links.fit(train.x, train.y, gallery.x, progress)
 
     backbone = plain.aggregate(query.x, gallery.x)
     fixed = dict(_backbone_stages(plain, backbone, progress))
@@ -103,9 +118,31 @@ def compare(
         for method in METHODS:
             if method in result or method in stages:
                 metrics = {**result, **stages}[method]
-                rows.append({'method': method, 'graph': graph, **metrics})
-    final = full.rank(query.x, gallery.x, progress=progress)
-    return Comparison(rows, full, plain, final)
+                rows.append(_row(method, 'paper', graph, metrics))
+    model = cast(LinkReRanker, links.links)
+    for graph in ('gallery', 'joint'):
+        named = model.stages(backbone.query, backbone.gallery, graph, progress)
+        for method, distance in named.items():
+            metrics = _metrics(distance, query, gallery)
+            rows.append(_row(method, 'links', graph, metrics))
+    chosen = links if config.recipe == 'links' else full
+    final = chosen.rank(query.x, gallery.x, progress=progress)
+    error = _calibration_error(model, backbone, query, gallery)
+    return Comparison(rows, config, full, plain, model, error, final)
+
+
+def _row(
+    method: str, recipe: str, graph: str, metrics: dict[str, float]
+) -> dict[str, str | float]:
+    return {'method': method, 'recipe': recipe, 'graph': graph, **metrics}
+
+
+def _calibration_error(
+    links: LinkReRanker, features: Features, query: Data, gallery: Data
+) -> float:
+    image, link = links.links(features.query, features.gallery)
+    same = gallery.y[image] == query.y.view(-1, 1)
+    return calibration(link, same).error
 
 
 def _graphs(fa: FAConfig | None) -> tuple[str, ...]:

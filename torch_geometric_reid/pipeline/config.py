@@ -5,8 +5,9 @@ the paper's sizes.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from torch_geometric_reid.checks import check_choice
+from torch_geometric_reid.checks import check_choice, check_positive
 from torch_geometric_reid.distance import DISTANCES
+from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
 
 RERANKS = ('rr_then_ec', 'dstar_as_original', 'rr_on_dstar')
 
@@ -117,13 +118,66 @@ class ECConfig:
 
 
 @dataclass
+class LinkConfig:
+    r"""Options of the recipe of learned links.
+
+    Args:
+        k: Nearest images of an image that a link is predicted for.
+        num_edges: Nearest images that a node of a sub-graph is joined to.
+        num_layers: Graph layers.
+        hidden_channels: Size of each hidden layer.
+        beta: Weight of an image itself beside its links in the new features.
+        metric: Whether the metric is adapted to the gallery.
+        degrade: Whether training features are made as hard as the gallery's.
+        without: Pair features that are left out.
+        loss: "bce" (binary cross entropy) or "focal".
+        sampler: "hgs" or "rpgs", in training; RPGS draws k / gamma of k images.
+        gamma: See sampler.
+        lr: Largest learning rate.
+        weight_decay: Weight decay.
+        num_probes: Sub-graphs seen in training by each of the two networks.
+        batch_size: Sub-graphs in a step.
+        weights: Weights of new features, old features, links and profiles in the
+            distance; by default learned.
+        first_place: Whether the first place is decided by weights of its own,
+            which are learned for it.
+    """
+
+    k: int = 50
+    num_edges: int = 8
+    num_layers: int = 2
+    hidden_channels: int = 64
+    beta: float = 3.0
+    metric: bool = True
+    degrade: bool = True
+    without: tuple[str, ...] = ()
+    loss: Literal['bce', 'focal'] = 'bce'
+    sampler: Literal['hgs', 'rpgs'] = 'hgs'
+    gamma: float = 1.5
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+    num_probes: int = 12_000
+    batch_size: int = 32
+    weights: tuple[float, float, float, float] | None = None
+    first_place: bool = True
+
+    def __post_init__(self) -> None:
+        check_positive('links.k', self.k)
+        check_choice('links.loss', self.loss, ('bce', 'focal'))
+        check_choice('links.sampler', self.sampler, ('hgs', 'rpgs'))
+        for name in self.without:
+            check_choice('links.without', name, REFINED_FEATURES)
+
+
+@dataclass
 class RankConfig:
     r"""Options of ranking.
 
     Args:
         graph: The graph at test time: "probe" (each probe alone with the
             gallery), "gallery" (gallery images ignore the probe) or "joint"
-            (all probes and the gallery in one graph).
+            (all probes and the gallery in one graph). By default, "probe" in the
+            paper's recipe and "joint" in that of links.
         metric: "sqeuclidean", "euclidean", "cosine", "mahalanobis_total" or
             "mahalanobis_within".
         scale: Scaling of each probe's distances, none, "max" or "minmax".
@@ -134,7 +188,7 @@ class RankConfig:
         k_reciprocal: Its k1, k2 and lambda.
     """
 
-    graph: Literal['probe', 'gallery', 'joint'] = 'probe'
+    graph: Literal['probe', 'gallery', 'joint'] | None = None
     metric: Literal[
         'sqeuclidean',
         'euclidean',
@@ -149,7 +203,8 @@ class RankConfig:
     k_reciprocal: tuple[int, int, float] = (20, 6, 0.3)
 
     def __post_init__(self) -> None:
-        check_choice('rank.graph', self.graph, ('probe', 'gallery', 'joint'))
+        if self.graph is not None:
+            check_choice('rank.graph', self.graph, ('probe', 'gallery', 'joint'))
         if self.scale is not None:
             check_choice('rank.scale', self.scale, ('max', 'minmax'))
         if self.rerank is not None:
@@ -166,18 +221,30 @@ class Config:
     r"""Options of the re-ranker.
 
     Args:
+        recipe: "links" (learned links) or "paper" (FA-GCN and EC-GCN).
         fa: Options of FA-GCN, or none to use the features as they are.
         ec: Options of EC-GCN, or none to rank by distance alone.
-        rank: Options of ranking.
+        links: Options of the recipe of learned links.
+        rank: Options of ranking; only the graph counts for the recipe of links.
         seed: Seed of all that is random.
         device: Device of features and models; by default a GPU if there is one.
     """
 
+    recipe: Literal['links', 'paper'] = 'links'
     fa: FAConfig | None = field(default_factory=FAConfig)
     ec: ECConfig | None = field(default_factory=ECConfig)
+    links: LinkConfig = field(default_factory=LinkConfig)
     rank: RankConfig = field(default_factory=RankConfig)
     seed: int = 0
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice('recipe', self.recipe, ('links', 'paper'))
+
+    @property
+    def graph(self) -> str:
+        r"""The graph at test time."""
+        return self.rank.graph or ('joint' if self.recipe == 'links' else 'probe')
 
     @classmethod
     def paper(cls, k: int = 3) -> 'Config':
@@ -188,6 +255,7 @@ class Config:
                 DukeMTMC-reID and 20 for VeRi-776. (default: :obj:`3`)
         """
         return cls(
+            recipe='paper',
             fa=FAConfig(
                 k=k,
                 hidden_channels=2048,

@@ -1,4 +1,5 @@
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch_geometric_reid.checks import (
     check_choice,
     check_features,
     check_ids,
+    check_same_dim,
 )
 from torch_geometric_reid.distance import (
     Mahalanobis,
@@ -20,50 +22,78 @@ from torch_geometric_reid.pipeline.aggregate import GRAPHS, Features, aggregate
 from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import Config
 from torch_geometric_reid.pipeline.connect import Connectivity, connect
+from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.train import make_affinity, train_ec, train_fa
 
 
 class GraphReRanker:
-    r"""Ranks a gallery for each probe by FA-GCN and EC-GCN, as in `"Feature
-    Aggregation and Connectivity for Object Re-Identification"
-    <https://doi.org/10.1016/j.patcog.2024.110869>`_.
+    r"""Ranks a gallery for each probe by graphs of features.
 
     .. code-block:: python
 
-        ranker = GraphReRanker().fit(train_features, train_ids)
+        ranker = GraphReRanker().fit(train_features, train_ids, gallery_features)
         distance = ranker.rank(query_features, gallery_features)
 
     Features of any backbone will do; they are brought to unit length. Identities
     are those of the training images only: ranking takes none, and no cameras.
 
+    There are two recipes. :obj:`"paper"` is FA-GCN and EC-GCN as in `"Feature
+    Aggregation and Connectivity for Object Re-Identification"
+    <https://doi.org/10.1016/j.patcog.2024.110869>`_. :obj:`"links"` extends it, see
+    :class:`~torch_geometric_reid.pipeline.LinkReRanker`: it learns links on training
+    features that are made as hard as the gallery's, and so needs the gallery (without
+    labels) in training.
+
     Args:
         config (Config, optional): The options. By default, sizes for two CPU
             cores; :meth:`Config.paper` gives the paper's. (default: :obj:`None`)
+        recipe (str, optional): :obj:`"links"` or :obj:`"paper"`. By default, as the
+            configuration says. (default: :obj:`None`)
 
     Attributes:
         fa (FAGCN): The trained FA-GCN, if any.
         ec (ECGCN): The trained EC-GCN, if any.
+        links (LinkReRanker): The trained links, if any.
     """
 
-    def __init__(self, config: Config | None = None):
+    def __init__(
+        self,
+        config: Config | None = None,
+        recipe: Literal['links', 'paper'] | None = None,
+    ):
         self.config = Config() if config is None else config
+        if recipe is not None:
+            self.config = replace(self.config, recipe=recipe)
         device = self.config.device
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device = torch.device(device)
         self.fa: FAGCN | None = None
         self.ec: ECGCN | None = None
+        self.links: LinkReRanker | None = None
         self.mahalanobis: Mahalanobis | None = None
         self.in_channels: int | None = None
+        self._train: tuple[Tensor, Tensor] | None = None
+        self._reference: Tensor | None = None
 
-    def fit(self, x: Tensor, y: Tensor, progress: bool = False) -> 'GraphReRanker':
-        r"""Trains FA-GCN, then EC-GCN on its features.
+    def fit(
+        self,
+        x: Tensor,
+        y: Tensor,
+        reference: Tensor | None = None,
+        progress: bool = False,
+    ) -> 'GraphReRanker':
+        r"""Trains the networks of the recipe.
 
         Args:
             x (torch.Tensor or numpy.ndarray): Features of the training images
                 :math:`(N, d)`.
             y (torch.Tensor or numpy.ndarray): Their identities :math:`(N)`, at
                 least zero.
+            reference (torch.Tensor or numpy.ndarray, optional): Features of the
+                gallery :math:`(G, d)` for the recipe of links. If not given, it is
+                trained at the first call of :meth:`rank`, and again at each call
+                with another gallery. (default: :obj:`None`)
             progress (bool, optional): Whether to show progress bars.
                 (default: :obj:`False`)
 
@@ -73,7 +103,8 @@ class GraphReRanker:
             ValueError: If features are empty, zero or not finite, identities
                 are of another length or negative, or none has two images.
         """
-        self.fa = self.ec = self.mahalanobis = self.in_channels = None
+        self.fa = self.ec = self.links = self.mahalanobis = self.in_channels = None
+        self._train = self._reference = None
         x = self._prepare('x', x)
         y = check_ids('y', y, x.size(0)).to(self.device)
         if (y < 0).any():
@@ -87,6 +118,17 @@ class GraphReRanker:
                 f'(got {y.numel()} identities of one image each)'
             )
         in_channels, config = x.size(1), self.config
+        if config.recipe == 'links':
+            if reference is not None:
+                reference = self._prepare('reference', reference)
+                check_same_dim('reference', reference, 'x', x)
+                self.links = LinkReRanker(
+                    x, y, reference, config.links, config.seed, progress
+                )
+            else:
+                self._train = (x, y)
+            self.in_channels = in_channels
+            return self
         if config.fa is not None:
             self.fa = train_fa(x, y, config.fa, config.seed, progress)
             graph = make_affinity(config.fa)(Data(x=x))
@@ -107,9 +149,9 @@ class GraphReRanker:
         graph: str | None = None,
         progress: bool = False,
     ) -> Tensor:
-        r"""Returns the distances of eq. (13) of all probes and gallery images,
-        :math:`(Q, G)`, smaller for images that rank higher; re-ranked if the
-        configuration says so.
+        r"""Returns the distances of all probes and gallery images :math:`(Q, G)`,
+        smaller for images that rank higher: those of eq. (13), re-ranked if the
+        configuration says so, or those of the recipe of links.
 
         Args:
             query (torch.Tensor or numpy.ndarray): Features of the probes
@@ -117,8 +159,9 @@ class GraphReRanker:
             gallery (torch.Tensor or numpy.ndarray): Features of the gallery
                 images :math:`(G, d)`.
             graph (str, optional): :obj:`"probe"`, :obj:`"gallery"` or
-                :obj:`"joint"`, see :meth:`aggregate`. By default, as the
-                configuration says. (default: :obj:`None`)
+                :obj:`"joint"`, see :meth:`aggregate` and
+                :meth:`LinkReRanker.rank`. By default, as the configuration
+                says. (default: :obj:`None`)
             progress (bool, optional): Whether to show progress bars.
                 (default: :obj:`False`)
 
@@ -127,6 +170,8 @@ class GraphReRanker:
             ValueError: If features are empty, zero, not finite or of another
                 length than the training features.
         """
+        if self.config.recipe == 'links':
+            return self._rank_links(query, gallery, graph, progress)
         features = self.aggregate(query, gallery, graph)
         distance = self.distance(features)
         connectivity = None
@@ -144,7 +189,7 @@ class GraphReRanker:
         r"""Returns the features of probes and gallery after FA-GCN, if any; see
         :meth:`torch_geometric_reid.pipeline.aggregate`.
         """
-        graph = self.config.rank.graph if graph is None else graph
+        graph = self.config.graph if graph is None else graph
         check_choice('graph', graph, GRAPHS)
         self._check_fitted()
         query = self._prepare('query', query)
@@ -182,9 +227,30 @@ class GraphReRanker:
         rank = self.config.rank
         return fuse_distance(distance, *connectivity, rank.weight, rank.fill)
 
+    def _rank_links(
+        self, query: Tensor, gallery: Tensor, graph: str | None, progress: bool
+    ) -> Tensor:
+        graph = self.config.graph if graph is None else graph
+        check_choice('graph', graph, GRAPHS)
+        self._check_fitted()
+        query = self._prepare('query', query)
+        gallery = self._prepare('gallery', gallery)
+        if self._train is not None and not self._knows(gallery):
+            config = self.config
+            self.links = LinkReRanker(
+                *self._train, gallery, config.links, config.seed, progress
+            )
+            self._reference = gallery
+        if self.links is None:
+            raise RuntimeError("The re-ranker has no links (call 'fit' first)")
+        return self.links.rank(query, gallery, graph, progress)
+
+    def _knows(self, gallery: Tensor) -> bool:
+        return self._reference is not None and torch.equal(self._reference, gallery)
+
     def _prepare(self, name: str, x: Any) -> Tensor:
         x = check_features(name, x, nonzero=True).to(self.device)
-        if name != 'x' and x.size(1) != self.in_channels:
+        if self.in_channels is not None and x.size(1) != self.in_channels:
             raise ValueError(
                 f"'{name}' needs vectors of the training features' length "
                 f'{self.in_channels} (got shape {list(x.shape)})'

@@ -23,6 +23,8 @@ def save_run(folder: Path, comparison: Comparison) -> None:
     - :obj:`fa.safetensors`, :obj:`ec.safetensors`: weights of FA-GCN and of
       EC-GCN on its features; :obj:`backbone_ec.safetensors`: of EC-GCN on the
       backbone's features;
+    - :obj:`links_first.safetensors`, :obj:`links_second.safetensors`: of the
+      networks that predict links;
     - :obj:`ranking.npz`: for each probe the positions (:obj:`index`) and final
       distances (:obj:`distance`) of the nearest 50 gallery images, nearest first.
 
@@ -32,12 +34,14 @@ def save_run(folder: Path, comparison: Comparison) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     re_ranker = comparison.re_ranker
-    (folder / 'config.yaml').write_text(to_yaml(re_ranker.config))
+    (folder / 'config.yaml').write_text(to_yaml(comparison.config))
     write_rows(folder / 'metrics.json', comparison)
     for name, model in [
         ('fa', re_ranker.fa),
         ('ec', re_ranker.ec),
         ('backbone_ec', comparison.backbone_re_ranker.ec),
+        ('links_first', comparison.links.first),
+        ('links_second', comparison.links.second),
     ]:
         if model is not None:
             save_file(model.state_dict(), folder / f'{name}.safetensors')

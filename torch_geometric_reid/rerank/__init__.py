@@ -11,6 +11,7 @@ from torch_geometric_reid.rerank.k_reciprocal import (
     k_reciprocal_from_distance,
     k_reciprocal_topk,
 )
+from torch_geometric_reid.rerank.profile import link_profiles, profile
 from torch_geometric_reid.rerank.query_expansion import (
     expand_features,
     query_expansion,
@@ -25,6 +26,8 @@ __all__ = [
     'k_reciprocal',
     'k_reciprocal_from_distance',
     'k_reciprocal_topk',
+    'link_profiles',
+    'profile',
     'propagate_features',
     'query_expansion',
 ]

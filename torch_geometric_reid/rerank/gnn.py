@@ -6,14 +6,8 @@ from torch import Tensor
 from torch_geometric_reid.checks import check_positive, cut
 from torch_geometric_reid.rerank.inputs import check_at_least_zero, unit_features
 from torch_geometric_reid.rerank.lists import neighbor_lists
-from torch_geometric_reid.rerank.sparse import (
-    add_transpose,
-    dense_product,
-    from_table,
-    row_sum,
-    slice_rows,
-    with_values,
-)
+from torch_geometric_reid.rerank.neighborhoods import spread_neighborhoods
+from torch_geometric_reid.rerank.sparse import dense_product, slice_rows
 
 
 def gnn(
@@ -74,16 +68,8 @@ def gnn(
     check_positive('layers', layers)
     x = torch.cat([query, gallery])
     num_query, num_nodes = query.size(0), x.size(0)
-    k1 = cut('k1', k1, num_nodes)
-    score, index = neighbor_lists(x, k1)
-
-    weight = score[:, :k2].clamp(min=0) ** alpha
-    w = from_table(index[:, :k2], num_nodes, value=weight)
-    h = from_table(index, num_nodes)
-    for _ in range(layers):
-        h = torch.sparse.mm(w, add_transpose(h))
-        length = row_sum(with_values(h, h.values().square())).sqrt()
-        h = with_values(h, h.values() / length[h.indices()[0]])
+    score, index = neighbor_lists(x, cut('k1', k1, num_nodes))
+    h = spread_neighborhoods(score, index, k2, alpha, layers)
     cosine = dense_product(
         slice_rows(h, 0, num_query), slice_rows(h, num_query, num_nodes)
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 ROWS = 256  # rows of a dense product computed at a time
+DENSE = 2**20  # elements of a dense block
 TERMS = 2**22  # terms of sums computed at a time
 
 with warnings.catch_warnings():  # PyTorch says once that its CSR layout is new
@@ -90,6 +91,12 @@ def row_sum(a: Tensor) -> Tensor:
     return out.index_add_(0, a.indices()[0], a.values())
 
 
+def unit_rows(a: Tensor) -> Tensor:
+    r"""Returns the matrix with each of its rows divided by its length."""
+    length = row_sum(with_values(a, a.values().square())).sqrt()
+    return with_values(a, a.values() / length[a.indices()[0]])
+
+
 def add_transpose(a: Tensor) -> Tensor:
     r"""Returns :math:`\mathbf{A} + \mathbf{A}^{\top}`."""
     return (a + a.t()).coalesce()
@@ -116,6 +123,37 @@ def entrywise_dot(a: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """
     zeros = with_values(a, torch.zeros_like(a.values())).to_sparse_csr()
     return torch.sparse.sampled_addmm(zeros, x, y.t()).values()
+
+
+def row_dot(a: Tensor, other: Tensor) -> Tensor:
+    r"""Returns the inner products of each row and the rows that a table lists.
+
+    Args:
+        a (torch.Tensor): The sparse matrix :math:`(N, C)`.
+        other (torch.Tensor): The rows :math:`(N, M)`.
+
+    Returns:
+        A dense matrix :math:`(N, M)`.
+    """
+    row, col = a.indices()
+    node = torch.arange(a.size(0) + 1, device=row.device)
+    start = torch.searchsorted(row, node)
+    size = start[1:] - start[:-1]
+    outs = []
+    for part in node[:-1].split(max(1, DENSE // a.size(1))):
+        first, last = int(start[part[0]]), int(start[part[-1] + 1])
+        dense = a.values().new_zeros(part.numel(), a.size(1))
+        dense[row[first:last] - part[0], col[first:last]] = a.values()[first:last]
+        listed = other[part].view(-1)
+        pair = torch.arange(listed.numel(), device=row.device)
+        pair = pair.repeat_interleave(size[listed])
+        ends = size[listed].cumsum(0)
+        entry = torch.arange(pair.numel(), device=row.device)
+        entry += (start[listed] - ends + size[listed])[pair]
+        value = a.values()[entry] * dense[pair // other.size(1), col[entry]]
+        out = value.new_zeros(listed.numel()).index_add_(0, pair, value)
+        outs.append(out.view(part.numel(), -1))
+    return torch.cat(outs)
 
 
 class InvertedLists:

@@ -36,7 +36,8 @@ class HardGallerySampler(BaseSampler):
             best first, :math:`(N, K)`, as from
             :meth:`~torch_geometric_reid.knn.knn`.
         num_neighbors (tuple, optional): :math:`(k_1, k_2)`. Where there are
-            fewer gallery images, :math:`k_1` is that number.
+            fewer gallery images, :math:`k_1` is that number. With
+            :math:`k_2 = 0`, sub-graphs are of 1-hop images only.
             (default: :obj:`(200, 10)`)
         num_edges (int, optional): The number :math:`e`. (default: :obj:`10`)
         symmetric (bool, optional): If set to :obj:`False`, an edge runs only to
@@ -68,10 +69,11 @@ class HardGallerySampler(BaseSampler):
     ):
         for name, value in [
             ('num_neighbors[0]', num_neighbors[0]),
-            ('num_neighbors[1]', num_neighbors[1]),
             ('num_edges', num_edges),
         ]:
             check_positive(name, value)
+        if num_neighbors[1] != 0:
+            check_positive('num_neighbors[1]', num_neighbors[1])
         self.neighbor = _check_table('neighbor', neighbor, neighbor.size(0))
         if (neighbor == torch.arange(neighbor.size(0)).view(-1, 1)).any():
             raise ValueError("'neighbor' lists an image as its own neighbor")

@@ -1,0 +1,77 @@
+r"""What can be said of a set of features without labels."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_geometric_reid.checks import check_features, check_positive
+from torch_geometric_reid.rerank.sparse import from_table, row_dot
+
+NEAR = 5
+ANCHORS = 2048  # of more items, so many are asked for their nearest
+BLOCK = 256
+
+
+class GraphStatistics(NamedTuple):
+    r"""Label-free statistics of features and their neighbour graph.
+
+    Attributes:
+        squared_cosine: The mean squared cosine of two different items, in
+            :math:`[0, 1]`; about one over the number of dimensions that are used.
+        near_cosine: The mean cosine of an item to its fifth nearest.
+        far_cosine: The mean cosine of an item to its :math:`k/2`-th to
+            :math:`k`-th nearest.
+    """
+
+    squared_cosine: float
+    near_cosine: float
+    far_cosine: float
+
+
+def graph_statistics(x: Tensor, k: int) -> GraphStatistics:
+    r"""Returns the statistics of features. Of more than 2,048 items, as many, evenly
+    spread, are asked for their nearest.
+
+    Args:
+        x (torch.Tensor): The features :math:`(N, d)` of unit length,
+            :math:`N \geq 2`.
+        k (int): The number of nearest items that is looked at, twice the images
+            of an identity. Cut to the number that there are.
+
+    Raises:
+        ValueError: If there are fewer than two items or :obj:`k < 1`.
+    """
+    x = check_features('x', x, nonzero=True)
+    check_positive('k', k)
+    num_items = x.size(0)
+    if num_items < 2:
+        raise ValueError(f"'x' needs at least two items (got {num_items})")
+    k = min(k, num_items - 1)
+    anchor = torch.arange(min(num_items, ANCHORS), device=x.device)
+    anchor = anchor * num_items // anchor.numel()
+    score = torch.cat(
+        [(x[part] @ x.t()).topk(k + 1).values[:, 1:] for part in anchor.split(BLOCK)]
+    )
+    squared = (x.t() @ x).square().sum() - num_items
+    return GraphStatistics(
+        float(squared) / (num_items * (num_items - 1)),
+        float(score[:, min(NEAR, k) - 1].mean()),
+        float(score[:, max(k // 2, 1) - 1 :].mean()),
+    )
+
+
+def list_agreement(index: Tensor) -> Tensor:
+    r"""Returns for each item the mean share of its list, itself included, that is
+    also on the lists of the items on it.
+
+    Args:
+        index (torch.Tensor): The nearest others :math:`(N, k)`.
+
+    Returns:
+        The shares :math:`(N)` in :math:`[0, 1]`.
+    """
+    num_items, k = index.shape
+    own = torch.arange(num_items, device=index.device).view(-1, 1)
+    lists = from_table(torch.cat([own, index], dim=1), num_items)
+    return row_dot(lists, index).mean(dim=1) / (k + 1)

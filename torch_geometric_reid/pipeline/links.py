@@ -1,0 +1,231 @@
+r"""The recipe of learned links."""
+
+import warnings
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from torch_geometric_reid.metrics import GraphStatistics, graph_statistics
+from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.pipeline.mixture import Mixture, fit_mixture
+from torch_geometric_reid.pipeline.train_links import predict_links, train_links
+from torch_geometric_reid.rerank.neighborhoods import both_ways
+from torch_geometric_reid.rerank.profile import link_profiles
+from torch_geometric_reid.rerank.sparse import dense_product, row_dot, slice_rows
+from torch_geometric_reid.transforms import (
+    IdentityMetric,
+    MatchedDegradation,
+    PairFeatures,
+    RefinePairs,
+)
+from torch_geometric_reid.transforms.neighbor_table import PairTable, pair_cosine
+from torch_geometric_reid.transforms.refine_pairs import mutual_link
+
+STAGES = ('fa', 'fa+ec', 'links')
+LAMBDA = 0.4  # eq. (13)
+AHEAD = 1e-6  # of the first place before the second
+FAR = 0.05
+ROWS = 1024
+
+
+class LinkReRanker:
+    r"""Ranks by links that are learned on training features as hard as the
+    gallery's.
+
+    Training: :class:`~torch_geometric_reid.transforms.IdentityMetric`,
+    :class:`~torch_geometric_reid.transforms.MatchedDegradation`,
+    :class:`~torch_geometric_reid.transforms.PairFeatures`, a first
+    :class:`~torch_geometric_reid.nn.LinkGCN`,
+    :class:`~torch_geometric_reid.transforms.RefinePairs` with its links, a second
+    one, and the weights of :math:`d^{*}`. Ranking does the same, without the
+    degradation.
+
+    Args:
+        x (torch.Tensor): The training features :math:`(N, d)` of unit length.
+        y (torch.Tensor): Their identities :math:`(N)`.
+        reference (torch.Tensor): The gallery's features :math:`(G, d)` of unit
+            length, of which no label is used.
+        config (LinkConfig): The options.
+        seed (int, optional): The seed. (default: :obj:`0`)
+        progress (bool, optional): Whether to show progress bars.
+            (default: :obj:`False`)
+
+    Attributes:
+        metric (IdentityMetric): The metric, if any.
+        degradation (Degradation): What was done to the training features, if any.
+        statistics (dict): Label-free statistics of the graphs of training images,
+            gallery and degraded training images.
+        first, second (LinkGCN): The networks.
+        mixture (Mixture): The weights of the distance.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        reference: Tensor,
+        config: LinkConfig,
+        seed: int = 0,
+        progress: bool = False,
+    ):
+        self.config = config
+        per_identity = max(2, round(y.numel() / y.unique().numel()))
+        self.metric: IdentityMetric | None = None
+        if config.metric:
+            self.metric = IdentityMetric(x, y, reference, per_identity)
+            x, reference = self._adapt(x), self._adapt(reference)
+        self.statistics: dict[str, GraphStatistics] = {}
+        self.degradation = None
+        train = Data(x=x, y=y)
+        if reference.size(0) > 1:
+            k = 2 * per_identity
+            self.statistics['train'] = graph_statistics(x, k)
+            self.statistics['gallery'] = graph_statistics(reference, k)
+            if config.degrade:
+                transform = MatchedDegradation(reference, k, seed)
+                train = transform(train)
+                self.degradation = transform.degradation
+                self.statistics['degraded'] = graph_statistics(train.x, k)
+            self._warn_if_far()
+
+        pairs = PairFeatures(config.k)(train)
+        self.first = train_links(pairs, y, config, seed, progress)
+        old = pairs.x
+        pairs = self._refine(pairs, progress)
+        self.second = train_links(pairs, y, config, seed + 1, progress)
+        self.mixture = self._mix(pairs, old, y, progress)
+
+    def rank(
+        self, query: Tensor, gallery: Tensor, graph: str, progress: bool = False
+    ) -> Tensor:
+        r"""Returns the distances :math:`(Q, G)`.
+
+        Args:
+            query (torch.Tensor): The probes' features :math:`(Q, d)` of unit length.
+            gallery (torch.Tensor): The gallery's features :math:`(G, d)` of unit
+                length.
+            graph (str): :obj:`"joint"`: one graph of all probes and the gallery.
+                :obj:`"gallery"`: probes read from the gallery, which does not
+                know them. :obj:`"probe"`: a joint graph for each probe and the
+                gallery, which takes a whole pass for each probe.
+            progress (bool, optional): Whether to show progress bars.
+                (default: :obj:`False`)
+        """
+        if graph == 'probe':
+            rows = [self.rank(q, gallery, 'joint') for q in query.split(1)]
+            return torch.cat(rows)
+        return self.stages(query, gallery, graph, progress)['links']
+
+    def stages(
+        self, query: Tensor, gallery: Tensor, graph: str, progress: bool = False
+    ) -> dict[str, Tensor]:
+        r"""Returns the distances :math:`(Q, G)` by the new features alone,
+        :obj:`"fa"`, with :math:`\lambda = 0.4` times the probability of no link,
+        :obj:`"fa+ec"`, and by all that was learned, :obj:`"links"`.
+
+        Args:
+            query (torch.Tensor): See :meth:`rank`.
+            gallery (torch.Tensor): See :meth:`rank`.
+            graph (str): :obj:`"joint"` or :obj:`"gallery"`, see :meth:`rank`.
+            progress (bool, optional): See :meth:`rank`. (default: :obj:`False`)
+        """
+        query, gallery = self._adapt(query), self._adapt(gallery)
+        if gallery.size(0) < 2 and graph == 'gallery':
+            return dict.fromkeys(STAGES, 1 - query @ gallery.t())
+        pairs, link = self._evaluate(query, gallery, graph, progress)
+        return self._distances(pairs, mutual_link(pairs, link), query, gallery)
+
+    def links(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Returns for each probe its nearest gallery images and the probabilities
+        :math:`(Q, K)` that they show its identity, in the graph :obj:`"gallery"`.
+        """
+        query, gallery = self._adapt(query), self._adapt(gallery)
+        pairs, link = self._evaluate(query, gallery, 'gallery')
+        neighbor = pairs.edge_index[0].as_tensor().view_as(link)
+        return neighbor[gallery.size(0) :], link[gallery.size(0) :]
+
+    def _evaluate(
+        self, query: Tensor, gallery: Tensor, graph: str, progress: bool = False
+    ) -> tuple[Data, Tensor]:
+        data = Data(x=torch.cat([gallery, query]))
+        if graph == 'gallery':
+            node = torch.arange(data.num_nodes, device=query.device)
+            data.gallery_mask = node < gallery.size(0)
+        pairs = self._refine(PairFeatures(self.config.k)(data), progress)
+        return pairs, predict_links(self.second, pairs, self.config, progress)
+
+    def _adapt(self, x: Tensor) -> Tensor:
+        return x if self.metric is None else self.metric(Data(x=x)).x
+
+    def _refine(self, pairs: Data, progress: bool = False) -> Data:
+        link = predict_links(self.first, pairs, self.config, progress)
+        pairs.link = link.view(-1)
+        return RefinePairs(self.config.beta)(pairs)
+
+    def _mix(self, pairs: Data, old: Tensor, y: Tensor, progress: bool) -> Mixture:
+        if self.config.weights is not None:
+            weight = old.new_tensor(self.config.weights)
+            return Mixture(weight, weight)
+        link = predict_links(self.second, pairs, self.config, progress)
+        neighbor = pairs.edge_index[0].as_tensor().view_as(link)
+        there, back = PairTable(neighbor, link).both_ways(neighbor)
+        similarity = torch.stack(
+            [
+                pairs.edge_attr[:, 0].view_as(link),
+                pair_cosine(old, neighbor),
+                (there + back) / 2,
+                row_dot(link_profiles(neighbor, link), neighbor),
+            ],
+            dim=-1,
+        )
+        return fit_mixture(similarity, y[neighbor] == y.view(-1, 1))
+
+    def _distances(
+        self, pairs: Data, link: Tensor, query: Tensor, gallery: Tensor
+    ) -> dict[str, Tensor]:
+        num_gallery, num_nodes = gallery.size(0), pairs.num_nodes
+        mask = pairs.get('gallery_mask')
+        neighbor = pairs.edge_index[0].as_tensor().view_as(link)
+        links = both_ways(neighbor, link, mask)
+        profiles = link_profiles(neighbor, link, mask)
+        of_gallery = slice_rows(profiles, 0, num_gallery)
+        outs = {name: query.new_empty(query.size(0), num_gallery) for name in STAGES}
+        for start in range(num_gallery, num_nodes, ROWS):
+            stop = min(start + ROWS, num_nodes)
+            rows = slice(start - num_gallery, stop - num_gallery)
+            similarity = [
+                pairs.x[start:stop] @ pairs.x[:num_gallery].t(),
+                query[rows] @ gallery.t(),
+                slice_rows(links, start, stop).to_dense()[:, :num_gallery],
+                dense_product(slice_rows(profiles, start, stop), of_gallery),
+            ]
+            outs['fa'][rows] = 2 - 2 * similarity[0]
+            outs['fa+ec'][rows] = outs['fa'][rows] + LAMBDA * (1 - similarity[2])
+            outs['links'][rows] = self._fuse(similarity)
+        return outs
+
+    def _fuse(self, similarity: list[Tensor]) -> Tensor:
+        out = _weigh(similarity, self.mixture.whole)
+        if self.config.first_place:
+            first = _weigh(similarity, self.mixture.first).argmin(dim=1, keepdim=True)
+            out.scatter_(1, first, out.amin(dim=1, keepdim=True) - AHEAD)
+        return out
+
+    def _warn_if_far(self) -> None:
+        end = self.statistics.get('degraded', self.statistics['train'])
+        gap = end.near_cosine - self.statistics['gallery'].near_cosine
+        if abs(gap) > FAR:
+            warnings.warn(
+                f'The fifth neighbor of a training image has a mean cosine of '
+                f'{end.near_cosine:.2f}, that of a gallery image '
+                f'{end.near_cosine - gap:.2f}: what is learned may not carry over',
+                stacklevel=4,
+            )
+
+
+def _weigh(similarity: list[Tensor], weight: Tensor) -> Tensor:
+    out = torch.zeros_like(similarity[0])
+    for part, w in zip(similarity, weight.tolist(), strict=True):
+        out.add_(1 - part, alpha=w)
+    return out

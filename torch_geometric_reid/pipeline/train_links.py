@@ -1,0 +1,191 @@
+r"""Training and use of the networks that predict links."""
+
+import torch
+import torch.nn.functional as F
+import torch_geometric.transforms as T
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.loader import NodeLoader
+from tqdm import tqdm
+
+from torch_geometric_reid.knn import dot_rounding
+from torch_geometric_reid.nn import LinkGCN, focal_loss
+from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.sampler import (
+    HardGallerySampler,
+    RandomProbabilityGallerySampler,
+)
+from torch_geometric_reid.transforms import ConnectivityLabel, FuseEdges, LinkInput
+from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
+
+EVALUATED = 128  # sub-graphs evaluated at a time
+
+
+def train_links(
+    pairs: Data, y: Tensor, config: LinkConfig, seed: int = 0, progress: bool = False
+) -> LinkGCN:
+    r"""Trains a network to tell whether an image and one of its nearest show the
+    same identity.
+
+    Args:
+        pairs (Data): The graph of training images, as of
+            :class:`~torch_geometric_reid.transforms.PairFeatures` or
+            :class:`~torch_geometric_reid.transforms.RefinePairs`.
+        y (torch.Tensor): The identities :math:`(N)`.
+        config (LinkConfig): The options.
+        seed (int, optional): The seed. (default: :obj:`0`)
+        progress (bool, optional): Whether to show a progress bar.
+            (default: :obj:`False`)
+
+    Returns:
+        The trained model, in evaluation mode.
+    """
+    neighbor = _neighbor(pairs)
+    num_nodes, k = neighbor.shape
+    num_edges = min(config.num_edges, k)
+    if config.sampler == 'rpgs':
+        sampler: HardGallerySampler = RandomProbabilityGallerySampler(
+            neighbor,
+            y.cpu(),
+            (max(1, int(k / config.gamma)), 0),
+            num_edges,
+            config.gamma,
+            seed=seed,
+        )
+    else:
+        sampler = HardGallerySampler(neighbor, (k, 0), num_edges)
+    size = min(config.batch_size, num_nodes)
+    loader = NodeLoader(
+        Data(y=y, edge_index=_no_edges(y), num_nodes=num_nodes),
+        sampler,
+        transform=T.Compose([_input(pairs, config), ConnectivityLabel(), FuseEdges()]),
+        batch_size=size,
+        shuffle=True,
+        drop_last=True,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    num_steps = max(2, config.num_probes // config.batch_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LinkGCN(
+            _kept(pairs, config).numel(), config.hidden_channels, config.num_layers
+        )
+        model.reset_parameters()
+    model = model.to(y.device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+    )
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.lr, total_steps=num_steps
+    )
+    bar = tqdm(total=num_steps, desc='train links', disable=not progress, leave=False)
+    step = epoch = 0
+    while step < num_steps:
+        if isinstance(sampler, RandomProbabilityGallerySampler):
+            sampler.set_epoch(epoch)
+        for batch in loader:
+            if step == num_steps:
+                break
+            logit = model(
+                batch.x, batch.edge_index, batch.edge_weight, batch.num_sampled_nodes
+            )
+            if config.loss == 'focal':
+                both = torch.stack([torch.zeros_like(logit), logit], dim=1)
+                loss = focal_loss(both, batch.edge_label)
+            else:
+                loss = F.binary_cross_entropy_with_logits(
+                    logit, batch.edge_label.to(logit.dtype)
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            bar.update()
+            step += 1
+        epoch += 1
+    bar.close()
+    return model.eval()
+
+
+@torch.no_grad()
+def predict_links(
+    model: LinkGCN, pairs: Data, config: LinkConfig, progress: bool = False
+) -> Tensor:
+    r"""Returns the probabilities of a link :math:`(N, K)` of each node and its
+    nearest.
+
+    Args:
+        model (LinkGCN): The trained model.
+        pairs (Data): The graph, with :obj:`x`.
+        config (LinkConfig): The options that the model was trained with.
+        progress (bool, optional): Whether to show a progress bar.
+            (default: :obj:`False`)
+    """
+    neighbor = _neighbor(pairs)
+    num_nodes, k = neighbor.shape
+    num_edges = min(config.num_edges, k)
+    mask = pairs.get('gallery_mask')
+    num_gallery = num_nodes if mask is None else int(mask.sum())
+    parts = []
+    if num_gallery > 0:
+        sampler = HardGallerySampler(
+            neighbor[:num_gallery], (min(k, num_gallery - 1), 0), num_edges
+        )
+        parts.append((sampler, torch.arange(num_gallery)))
+    if num_gallery < num_nodes:
+        sampler = HardGallerySampler(
+            neighbor[:num_gallery],
+            (k, 0),
+            num_edges,
+            probe_neighbor=neighbor[num_gallery:],
+            inserted=_inserted(pairs, num_gallery, num_edges),
+        )
+        parts.append((sampler, torch.arange(num_gallery, num_nodes)))
+
+    device = pairs.x.device
+    outs = []
+    for sampler, node in parts:
+        loader = NodeLoader(
+            Data(edge_index=_no_edges(neighbor).to(device), num_nodes=num_nodes),
+            sampler,
+            input_nodes=node,
+            transform=T.Compose([_input(pairs, config), FuseEdges()]),
+            batch_size=EVALUATED,
+        )
+        for batch in tqdm(loader, 'links', disable=not progress, leave=False):
+            logit = model(
+                batch.x, batch.edge_index, batch.edge_weight, batch.num_sampled_nodes
+            )
+            outs.append(logit.sigmoid().view(-1, k))
+    return torch.cat(outs)
+
+
+def _neighbor(pairs: Data) -> Tensor:
+    table = pairs.edge_index[0].as_tensor().view(pairs.node_attr.size(0), -1)
+    return table.cpu().contiguous()
+
+
+def _inserted(pairs: Data, num_gallery: int, num_edges: int) -> Tensor:
+    # Pairs (probe, image) in which the probe is nearer to the image than the last
+    # of its nearest, beyond rounding.
+    neighbor = pairs.edge_index[0].as_tensor().view(pairs.node_attr.size(0), -1)
+    score = pairs.edge_attr[:, 0].view_as(neighbor)
+    last = score[:num_gallery, num_edges - 1]
+    probe_score, image = score[num_gallery:], neighbor[num_gallery:]
+    nearer = probe_score > last[image] + dot_rounding(pairs.x.size(1))
+    row, place = nearer.nonzero(as_tuple=True)
+    return torch.stack([row, image[row, place]]).cpu()
+
+
+def _no_edges(like: Tensor) -> Tensor:
+    return torch.empty(2, 0, dtype=torch.int64, device=like.device)
+
+
+def _kept(pairs: Data, config: LinkConfig) -> Tensor:
+    names = REFINED_FEATURES[: pairs.node_attr.size(1)]
+    kept = [i for i, name in enumerate(names) if name not in config.without]
+    return torch.tensor(kept, device=pairs.node_attr.device)
+
+
+def _input(pairs: Data, config: LinkConfig) -> LinkInput:
+    return LinkInput(pairs, _kept(pairs, config))

@@ -1,0 +1,163 @@
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform
+
+from torch_geometric_reid.checks import check_features, check_ids
+from torch_geometric_reid.metrics.graph_statistics import graph_statistics
+from torch_geometric_reid.transforms.identity_metric import within_identity
+
+NEAR_IDENTITIES = 5
+ROUNDS = 2
+MIN_DIMS = 4
+HALVINGS = 8
+
+
+class Degradation(NamedTuple):
+    r"""How much training features are degraded.
+
+    Attributes:
+        num_dims: To how many random directions they are projected.
+        noise: The weight :math:`s` of another image's residual.
+        step: The mean share :math:`a` of the way to another identity's mean.
+    """
+
+    num_dims: int
+    noise: float
+    step: float
+
+
+class MatchedDegradation(BaseTransform):
+    r"""Makes the training features as hard as those of a gallery, of which no label
+    is used: a backbone has seen its training images, so that they lie far tighter
+    than a gallery's, and what is learned on them expects too easy a world.
+
+    An image :math:`i` of identity :math:`c` with mean :math:`\mathbf{m}_c` becomes
+
+    .. math::
+        \mathbf{x}^{\prime}_i \propto \mathbf{P} \left( \mathbf{x}_i + 2 a u_c
+        (\mathbf{m}_{t(c)} - \mathbf{m}_c) + s (\mathbf{x}_{j(i)} -
+        \mathbf{m}_{c(j(i))}) \right)
+
+    with :math:`t(c)` one of the five nearest identities, :math:`u_c` uniform in
+    :math:`[0, 1]`, :math:`j` a permutation of the images and :math:`\mathbf{P}` a
+    projection to random directions. Their number, :math:`s` and :math:`a` are found
+    by bisection such that :obj:`squared_cosine`, :obj:`near_cosine` and
+    :obj:`far_cosine` of :meth:`~torch_geometric_reid.metrics.graph_statistics` are
+    the gallery's; where the training features are already as hard, they stay zero.
+
+    Reads :obj:`x` :math:`(N, d)` of unit length and :obj:`y` :math:`(N)`; replaces
+    :obj:`x` by :math:`(N, d^{\prime})` of unit length.
+
+    Args:
+        reference (torch.Tensor): The gallery's features :math:`(G, d)` of unit
+            length.
+        k (int): How many nearest images are looked at, twice the images of an
+            identity.
+        seed (int, optional): The seed. (default: :obj:`0`)
+
+    Attributes:
+        target (GraphStatistics): The statistics of the gallery.
+        degradation (Degradation): What was found, after the first call.
+    """
+
+    def __init__(self, reference: Tensor, k: int, seed: int = 0):
+        self.k = k
+        self.seed = seed
+        self.target = graph_statistics(check_features('reference', reference), k)
+        self.degradation: Degradation | None = None
+
+    def forward(self, data: Data) -> Data:
+        x = check_features('x', data.x, nonzero=True)
+        draw = _Draw(x, check_ids('y', data.y, x.size(0)), self.seed)
+        self.degradation = self._match(draw)
+        data.x = draw(self.degradation)
+        return data
+
+    def _match(self, draw: '_Draw') -> Degradation:
+        out = Degradation(draw.x.size(1), 0.0, 0.0)
+        for _ in range(ROUNDS):
+            for name, statistic, low, high, sign in [
+                ('num_dims', 'squared_cosine', MIN_DIMS, draw.x.size(1), -1),
+                ('noise', 'near_cosine', 0.0, 4.0, -1),
+                ('step', 'far_cosine', 0.0, 1.0, 1),
+            ]:
+                value = _bisect(
+                    partial(self._measure, draw, out, name, statistic, sign),
+                    sign * getattr(self.target, statistic),
+                    min(low, high),
+                    high,
+                )
+                out = _change(out, name, value)
+        return out
+
+    def _measure(
+        self,
+        draw: '_Draw',
+        degradation: Degradation,
+        name: str,
+        statistic: str,
+        sign: int,
+        value: float,
+    ) -> float:
+        x = draw(_change(degradation, name, value))
+        return sign * getattr(graph_statistics(x, self.k), statistic)
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.degradation})'
+
+
+def _change(degradation: Degradation, name: str, value: float) -> Degradation:
+    if name == 'num_dims':
+        return degradation._replace(num_dims=round(value))
+    if name == 'noise':
+        return degradation._replace(noise=value)
+    return degradation._replace(step=value)
+
+
+def _bisect(
+    function: Callable[[float], float], target: float, low: float, high: float
+) -> float:
+    # An end of the range where the increasing function never meets its target.
+    if function(low) >= target:
+        return low
+    if function(high) <= target:
+        return high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if function(middle) > target:
+            high = middle
+        else:
+            low = middle
+    return (low + high) / 2
+
+
+class _Draw:
+    def __init__(self, x: Tensor, y: Tensor, seed: int):
+        generator = torch.Generator().manual_seed(seed)
+        self.x = x
+        mean, residual = within_identity(x, y)
+        num_ids, dim = mean.shape
+        unit = F.normalize(mean)
+        similarity = (unit @ unit.t()).fill_diagonal_(-torch.inf)
+        near = similarity.topk(max(1, min(NEAR_IDENTITIES, num_ids - 1))).indices
+        pick = torch.randint(near.size(1), (num_ids, 1), generator=generator)
+        other = near.gather(1, pick.to(x.device)).view(-1)
+        share = torch.rand(num_ids, 1, generator=generator).to(x.device)
+        order = torch.randperm(x.size(0), generator=generator).to(x.device)
+        group = y.unique(return_inverse=True)[1]
+        self.way = (2 * share * (mean[other] - mean))[group]
+        self.residual = residual[order]
+        self.directions = torch.randn(dim, dim, generator=generator).to(x.device)
+
+    def __call__(self, degradation: Degradation) -> Tensor:
+        num_dims, noise, step = degradation
+        out = self.x + step * self.way + noise * self.residual
+        if num_dims < out.size(1):
+            out = out @ self.directions[:, :num_dims]
+        return F.normalize(out)

@@ -1,0 +1,81 @@
+r"""Tables of neighbours, and values at the pairs that a table lists."""
+
+import torch
+from torch import Tensor
+from torch_geometric.nn.pool.knn import KNNOutput
+
+from torch_geometric_reid.knn import knn
+
+BLOCK_ELEMENTS = 2**24
+
+
+def neighbor_table(x: Tensor, k: int, mask: Tensor | None = None) -> KNNOutput:
+    r"""Returns the nearest other nodes of each node by the cosine.
+
+    Args:
+        x (torch.Tensor): The features :math:`(N, d)`.
+        k (int): Their number, cut to the number of other nodes.
+        mask (torch.Tensor, optional): The nodes :math:`(N)` that can be
+            neighbours. By default, all. (default: :obj:`None`)
+
+    Returns:
+        The cosines :obj:`score` and the nodes :obj:`index`, both
+        :math:`(N, \min(k, G - 1))` for :math:`G` nodes that can be neighbours.
+    """
+    if mask is None:
+        mask = torch.ones(x.size(0), dtype=torch.bool, device=x.device)
+    gallery, probe = mask.nonzero().view(-1), (~mask).nonzero().view(-1)
+    k = min(k, gallery.numel() - 1)
+    if k < 1:
+        raise ValueError(
+            f"'x' needs at least two nodes that can be neighbors "
+            f'(got {gallery.numel()})'
+        )
+    score = x.new_empty(x.size(0), k)
+    index = torch.empty(x.size(0), k, dtype=torch.int64, device=x.device)
+    for rows, query in [(gallery, None), (probe, x[probe])]:
+        if rows.numel() > 0:
+            out = knn(x[gallery], k, query=query)
+            score[rows], index[rows] = out.score, gallery[out.index]
+    return KNNOutput(score, index)
+
+
+def pair_cosine(x: Tensor, other: Tensor) -> Tensor:
+    r"""Returns the inner products :math:`(N, M)` of each node and the nodes that a
+    table :math:`(N, M)` lists.
+    """
+    step = max(1, BLOCK_ELEMENTS // (other.size(1) * x.size(1)))
+    return torch.cat(
+        [
+            torch.einsum('nd,nkd->nk', x[part], x[other[part]])
+            for part in torch.arange(x.size(0), device=x.device).split(step)
+        ]
+    )
+
+
+class PairTable:
+    r"""Values of pairs, looked up by the pair; zero for pairs that are not there.
+
+    Args:
+        index (torch.Tensor): The nodes :math:`(N, K)` that each node lists.
+        value (torch.Tensor): The pairs' values :math:`(N, K)`.
+    """
+
+    def __init__(self, index: Tensor, value: Tensor):
+        self.num_nodes = index.size(0)
+        row = torch.arange(self.num_nodes, device=index.device).view(-1, 1)
+        self.key, order = (row * self.num_nodes + index).view(-1).sort()
+        self.value = value.reshape(-1)[order]
+
+    def __call__(self, row: Tensor, col: Tensor) -> Tensor:
+        key = row * self.num_nodes + col
+        place = torch.searchsorted(self.key, key).clamp(max=self.key.numel() - 1)
+        return self.value[place].masked_fill(self.key[place] != key, 0)
+
+    def both_ways(self, other: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Returns the values of each node and the nodes that a table
+        :math:`(N, M)` lists, and of these nodes and it.
+        """
+        row = torch.arange(other.size(0), device=other.device).view(-1, 1)
+        row = row.expand_as(other)
+        return self(row, other), self(other, row)
