@@ -117,7 +117,7 @@ def main() -> None:
         data = load_features(args.file, 'train')
     train, query, gallery = hold_out(data, seed=args.seed)
     split = (train, *blur_to(args.target, query, gallery))
-    base = Config(fa=None, ec=None, seed=args.seed)
+    base = Config('paper', fa=None, ec=None, seed=args.seed)
     print(f'baseline: {score(*split, base):.2f}', flush=True)
     for stage in args.stage or CANDIDATES:
         for change in CANDIDATES[stage]:

@@ -34,7 +34,9 @@ def main() -> None:
         Omniglot242(split)[0] if args.file is None else load_features(args.file, split)
         for split in ('train', 'query', 'gallery')
     )
-    ranker = GraphReRanker(Config(seed=args.seed)).fit(train.x, train.y, progress=True)
+    ranker = GraphReRanker(Config('paper', seed=args.seed)).fit(
+        train.x, train.y, progress=True
+    )
     features = ranker.aggregate(query.x, gallery.x, 'joint')
     connectivity = ranker.connect(features)
     rows = []

@@ -12,8 +12,9 @@ from torch_geometric_reid.datasets import FakeReID
 TINY = [
     '--fa.steps=2', '--fa.hidden_channels=16', '--ec.epochs=1', '--quiet',
     '--ec.num_neighbors=[8,2]', '--ec.hidden_channels=8', '--ec.num_edges=3',
+    '--links.k=8', '--links.num_edges=3', '--links.num_probes=96',
 ]  # fmt: skip
-KEYS = ['method', 'graph', 'mAP', 'rank1', 'rank5', 'rank10', 'mINP']
+KEYS = ['method', 'recipe', 'graph', 'mAP', 'rank1', 'rank5', 'rank10', 'mINP']
 
 
 @pytest.fixture
@@ -37,13 +38,16 @@ def test_demo(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert code == 0
     rows = json.loads(rows.read_text())['rows']
-    assert [list(row) for row in rows] == [KEYS] * 20
+    assert [list(row) for row in rows] == [KEYS] * 26
     assert rows[0]['method'] == 'baseline'
     assert rows[0]['mAP'] == pytest.approx(70.0, abs=0.1)
     assert rows[0]['rank1'] == pytest.approx(85.8, abs=0.1)
     assert 'baseline' in printed
     assert '70.02' in printed
     assert 'train: 2560 images of 128 identities' in printed
+    assert 'label-free statistics of the graphs' in printed
+    assert 'expected calibration error of a link' in printed
+    assert {row['recipe'] for row in rows} == {'paper', 'links'}
 
     assert json.loads((out / 'metrics.json').read_text())['rows'] == rows
     config = yaml.safe_load((out / 'config.yaml').read_text())
@@ -88,11 +92,13 @@ def stop(*args, **kwargs):
 
 def test_stages_can_be_left_out(files, tmp_path):
     rows = tmp_path / 'rows.json'
-    options = ['--ec', 'null', '--fa.steps=1', '--quiet', '--json', str(rows)]
+    options = [*TINY, '--ec', 'null', '--json', str(rows)]
     assert main(['run', *files, *options, '--out', str(tmp_path / 'a')]) == 0
     methods = [row['method'] for row in json.loads(rows.read_text())['rows']]
     stages = ['baseline', 'mean', 'concat', 'fa']
-    assert methods == [*stages, 'qe', *stages, 'rr', 'gnn', 'qe', 'ecn']
+    learned = ['fa', 'fa+ec', 'links']
+    free = ['rr', 'gnn', 'qe', 'ecn']
+    assert methods == [*stages, 'qe', *stages, *free, *learned, *learned]
     assert not (tmp_path / 'a' / 'ec.safetensors').exists()
 
 

@@ -17,6 +17,7 @@ from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.rerank import k_reciprocal, k_reciprocal_from_distance
 
 SMALL = Config(
+    recipe='paper',
     fa=FAConfig(k=3, hidden_channels=32, steps=3),
     ec=ECConfig(num_neighbors=(10, 3), num_edges=4, hidden_channels=16, epochs=1),
     rank=RankConfig(graph='joint', k_reciprocal=(8, 3, 0.3)),

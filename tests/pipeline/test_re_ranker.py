@@ -8,13 +8,22 @@ from scipy.spatial.distance import cdist
 from torch_geometric_reid import Config, GraphReRanker
 from torch_geometric_reid.datasets import FakeReID
 from torch_geometric_reid.metrics import evaluate
-from torch_geometric_reid.pipeline import ECConfig, FAConfig, RankConfig, compare
+from torch_geometric_reid.pipeline import (
+    ECConfig,
+    FAConfig,
+    LinkConfig,
+    RankConfig,
+    compare,
+)
 
 SMALL = Config(
+    recipe='paper',
     fa=FAConfig(k=3, hidden_channels=32, steps=5),
     ec=ECConfig(num_neighbors=(10, 3), num_edges=4, hidden_channels=16, epochs=1),
+    links=LinkConfig(k=10, num_edges=4, hidden_channels=8, num_probes=200),
 )
 METHODS = ['baseline', 'mean', 'concat', 'fa', 'ec', 'ec-only', 'fa+ec']
+STAGES = ['fa', 'fa+ec', 'links']
 FREE = ['rr', 'fa+ec+rr', 'gnn', 'qe', 'ecn']
 
 
@@ -87,6 +96,9 @@ def test_labels_and_cameras_of_the_test_set_change_no_distance(splits):
     assert list(inspect.signature(GraphReRanker.rank).parameters) == [
         'self', 'query', 'gallery', 'graph', 'progress',
     ]  # fmt: skip
+    assert list(inspect.signature(GraphReRanker.fit).parameters) == [
+        'self', 'x', 'y', 'reference', 'progress',
+    ]  # fmt: skip
     plain = compare(train, query, gallery, SMALL)
     train, query, gallery = train.clone(), query.clone(), gallery.clone()
     train.camera = torch.randint(6, (train.num_nodes,))
@@ -94,6 +106,7 @@ def test_labels_and_cameras_of_the_test_set_change_no_distance(splits):
         perm = torch.randperm(data.num_nodes)
         data.y, data.camera = data.y[perm], torch.randint(6, (data.num_nodes,))
     other = compare(train, query, gallery, SMALL)
+    assert other.links.mixture.whole.equal(plain.links.mixture.whole)
     assert other.distance.equal(plain.distance)
     assert other.rows != plain.rows
 
@@ -104,7 +117,11 @@ def test_compare(splits):
     assert [(row['graph'], row['method']) for row in out.rows] == [
         *[('probe', method) for method in [*METHODS, 'qe']],
         *[('joint', method) for method in [*METHODS, *FREE]],
+        *[('gallery', method) for method in STAGES],
+        *[('joint', method) for method in STAGES],
     ]
+    recipes = [row['recipe'] for row in out.rows]
+    assert recipes == ['paper'] * 20 + ['links'] * 6
     again = compare(train, query, gallery, SMALL)
     assert again.rows == out.rows
     result = evaluate(out.distance, query.y, gallery.y, query.camera, gallery.camera)
@@ -118,6 +135,7 @@ def test_compare(splits):
 def test_controls_and_connectivity_beat_the_baseline():
     splits = [FakeReID(split, seed=3)[0] for split in ('train', 'query', 'gallery')]
     config = Config(
+        recipe='paper',
         fa=FAConfig(k=4, hidden_channels=128, steps=30),
         ec=ECConfig(num_neighbors=(20, 4), num_edges=5, hidden_channels=32, lr=0.1),
     )
@@ -131,7 +149,7 @@ def test_controls_and_connectivity_beat_the_baseline():
 def test_mahalanobis(splits, within):
     train, query, gallery = splits
     metric = 'mahalanobis_within' if within else 'mahalanobis_total'
-    config = Config(fa=None, ec=None, rank=RankConfig(metric=metric))
+    config = Config('paper', fa=None, ec=None, rank=RankConfig(metric=metric))
     ranker = GraphReRanker(config).fit(train.x, train.y)
     weight = ranker.mahalanobis.weight.double()
     expected = cdist(
@@ -209,7 +227,7 @@ def test_rejects(ranker, splits):
         FAConfig(optimizer='lbfgs')
     with pytest.raises(ValueError, match="'ec.loss'"):
         ECConfig(loss='hinge')
-    without = GraphReRanker(Config(fa=None, ec=None)).fit(train.x, train.y)
+    without = GraphReRanker(Config('paper', fa=None, ec=None)).fit(train.x, train.y)
     with pytest.raises(RuntimeError, match='no EC-GCN'):
         without.connect(without.aggregate(query.x, gallery.x))
 
@@ -230,7 +248,8 @@ def test_compare_without_the_probe_graph(splits, change):
     with pytest.raises(ValueError, match="'rank.graph=probe' needs one directed layer"):
         compare(train, query, gallery, config)
     out = compare(train, query, gallery, replace(config, rank=RankConfig('joint')))
-    assert {row['graph'] for row in out.rows} == {'gallery', 'joint'}
+    paper = [row for row in out.rows if row['recipe'] == 'paper']
+    assert {row['graph'] for row in paper} == {'gallery', 'joint'}
 
 
 def test_a_failed_fit_leaves_nothing_fitted(splits):

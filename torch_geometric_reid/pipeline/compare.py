@@ -91,8 +91,9 @@ def compare(
         progress (bool, optional): Whether to show progress bars.
             (default: :obj:`False`)
     """
-    fa, rank = config.fa, config.rank
-    if fa is not None and rank.graph == 'probe' and 'probe' not in _graphs(fa):
+    fa = config.fa
+    by_paper = config.recipe == 'paper' and config.graph == 'probe'
+    if fa is not None and by_paper and 'probe' not in _graphs(fa):
         raise ValueError(
             "'rank.graph=probe' needs one directed layer of FA-GCN (got "
             f"'fa.num_layers={fa.num_layers}', 'fa.symmetrize={fa.symmetrize}'; choose "
@@ -120,13 +121,17 @@ def compare(
                 metrics = {**result, **stages}[method]
                 rows.append(_row(method, 'paper', graph, metrics))
     model = cast(LinkReRanker, links.links)
+    final = None
     for graph in ('gallery', 'joint'):
         named = model.stages(backbone.query, backbone.gallery, graph, progress)
         for method, distance in named.items():
             metrics = _metrics(distance, query, gallery)
             rows.append(_row(method, 'links', graph, metrics))
-    chosen = links if config.recipe == 'links' else full
-    final = chosen.rank(query.x, gallery.x, progress=progress)
+        if (config.recipe, config.graph) == ('links', graph):
+            final = named['links']
+    if final is None:
+        chosen = links if config.recipe == 'links' else full
+        final = chosen.rank(query.x, gallery.x, progress=progress)
     error = _calibration_error(model, backbone, query, gallery)
     return Comparison(rows, config, full, plain, model, error, final)
 

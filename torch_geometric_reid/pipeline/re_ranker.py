@@ -189,6 +189,11 @@ class GraphReRanker:
         r"""Returns the features of probes and gallery after FA-GCN, if any; see
         :meth:`torch_geometric_reid.pipeline.aggregate`.
         """
+        if self.config.recipe != 'paper':
+            raise RuntimeError(
+                f"The recipe {self.config.recipe!r} has no FA-GCN (use 'rank', or "
+                f'\'recipe="paper"\')'
+            )
         graph = self.config.graph if graph is None else graph
         check_choice('graph', graph, GRAPHS)
         self._check_fitted()

@@ -13,7 +13,7 @@ from torch_geometric_reid.metrics.graph_statistics import graph_statistics
 from torch_geometric_reid.transforms.identity_metric import within_identity
 
 NEAR_IDENTITIES = 5
-ROUNDS = 2
+ROUNDS = 4
 MIN_DIMS = 4
 HALVINGS = 8
 
