@@ -113,7 +113,9 @@ def main() -> None:
     sets = [load(args.file, args.held_out, seed) for seed in range(args.seeds)]
 
     def show(name: str, results: list[tuple[float, float]]) -> None:
-        values = ' / '.join(f'{mean(column):.2f}' for column in zip(*results))
+        values = ' / '.join(
+            f'{mean(column):.2f}' for column in zip(*results, strict=True)
+        )
         print(f'{name}: {values}', flush=True)
 
     if args.only is None:

@@ -7,9 +7,11 @@ from torch_geometric_reid.rerank.sparse import (
     dense_product,
     entrywise_dot,
     from_table,
+    row_dot,
     row_sum,
     select_entries,
     slice_rows,
+    unit_rows,
     with_values,
 )
 
@@ -64,3 +66,18 @@ def test_min_sum(monkeypatch, terms):
     assert torch.allclose(InvertedLists(b).min_sum(a), expected)
     nothing = slice_rows(a, 3, 4)
     assert InvertedLists(b).min_sum(nothing).tolist() == [[0] * 9]
+
+
+@pytest.mark.parametrize('block', [1, 40, 10**6])
+def test_row_dot(monkeypatch, block):
+    monkeypatch.setattr('torch_geometric_reid.rerank.sparse.DENSE', block)
+    dense, a = random_sparse(9, 13)
+    other = torch.randint(9, (9, 4))
+    expected = (dense @ dense.t()).gather(1, other)
+    assert torch.allclose(row_dot(a, other), expected, atol=1e-6)
+
+
+def test_unit_rows():
+    dense, a = random_sparse(9, 13)
+    expected = torch.nn.functional.normalize(dense)
+    assert torch.allclose(unit_rows(a).to_dense(), expected, atol=1e-6)

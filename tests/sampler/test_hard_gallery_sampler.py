@@ -175,7 +175,7 @@ def test_rejects():
     with pytest.raises(ValueError, match=r'int64 table of shape \[N, K\].*float32'):
         HardGallerySampler(neighbor.float(), (5, 2), 3)
     with pytest.raises(ValueError, match=r"'num_neighbors\[1\]'"):
-        HardGallerySampler(neighbor, (5, 0), 3)
+        HardGallerySampler(neighbor, (5, -1), 3)
     with pytest.raises(ValueError, match="'num_edges'"):
         HardGallerySampler(neighbor, (5, 2), 0)
     with pytest.raises(ValueError, match="'probe_neighbor' needs at least 5"):

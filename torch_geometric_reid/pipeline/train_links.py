@@ -151,6 +151,7 @@ def predict_links(
             input_nodes=node,
             transform=T.Compose([_input(pairs, config), FuseEdges()]),
             batch_size=EVALUATED,
+            generator=torch.Generator(),  # leaves the global one alone
         )
         for batch in tqdm(loader, 'links', disable=not progress, leave=False):
             logit = model(

@@ -82,6 +82,7 @@ class MatchedDegradation(BaseTransform):
     def _match(self, draw: '_Draw') -> Degradation:
         out = Degradation(draw.x.size(1), 0.0, 0.0)
         for _ in range(ROUNDS):
+            before = out
             for name, statistic, low, high, sign in [
                 ('num_dims', 'squared_cosine', MIN_DIMS, draw.x.size(1), -1),
                 ('noise', 'near_cosine', 0.0, 4.0, -1),
@@ -94,6 +95,8 @@ class MatchedDegradation(BaseTransform):
                     high,
                 )
                 out = _change(out, name, value)
+            if out == before:
+                break
         return out
 
     def _measure(

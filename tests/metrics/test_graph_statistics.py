@@ -1,0 +1,48 @@
+from importlib import import_module
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from torch_geometric_reid.metrics import graph_statistics
+from torch_geometric_reid.metrics.graph_statistics import list_agreement
+
+
+@pytest.mark.parametrize(('num_items', 'k'), [(60, 20), (30, 3), (4, 40), (2, 1)])
+def test_statistics_equal_a_slow_form(num_items, k):
+    generator = torch.Generator().manual_seed(0)
+    x = F.normalize(torch.randn(num_items, 5, generator=generator))
+    out = graph_statistics(x, k)
+    k = min(k, num_items - 1)
+    cosine = x @ x.t()
+    off = ~torch.eye(num_items, dtype=torch.bool)
+    order = cosine[off].view(num_items, -1).sort(dim=1, descending=True).values
+    expected = (
+        cosine[off].square().mean(),
+        order[:, min(5, k) - 1].mean(),
+        order[:, max(k // 2, 1) - 1 : k].mean(),
+    )
+    assert tuple(out) == pytest.approx(tuple(map(float, expected)), abs=1e-5)
+
+
+def test_many_items_are_sampled(monkeypatch):
+    x = F.normalize(torch.randn(500, 5, generator=torch.Generator().manual_seed(0)))
+    whole = graph_statistics(x, 10)
+    module = import_module('torch_geometric_reid.metrics.graph_statistics')
+    monkeypatch.setattr(module, 'ANCHORS', 200)
+    some = graph_statistics(x, 10)
+    assert tuple(some) == pytest.approx(tuple(whole), abs=0.02)
+    assert some != whole
+
+
+def test_list_agreement():
+    # 0 and 1 list each other, 2 lists 0
+    out = list_agreement(torch.tensor([[1], [0], [0]]))
+    assert out.tolist() == [1.0, 1.0, 0.5]
+
+
+def test_rejects():
+    with pytest.raises(ValueError, match="'x' needs at least two items"):
+        graph_statistics(torch.ones(1, 2), 3)
+    with pytest.raises(ValueError, match="'k'"):
+        graph_statistics(torch.ones(3, 2), 0)

@@ -1,0 +1,221 @@
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch_geometric.data import Data
+
+from torch_geometric_reid import Config, GraphReRanker
+from torch_geometric_reid.datasets import FakeReID
+from torch_geometric_reid.distance import pairwise_distance
+from torch_geometric_reid.metrics import evaluate
+from torch_geometric_reid.nn import LinkGCN
+from torch_geometric_reid.pipeline import LinkConfig, LinkReRanker, predict_links
+from torch_geometric_reid.pipeline.mixture import fit_mixture
+from torch_geometric_reid.transforms import PairFeatures
+
+TINY = LinkConfig(k=12, num_edges=4, hidden_channels=16, num_probes=1600)
+
+
+@pytest.fixture(scope='module')
+def splits():
+    return [
+        FakeReID(split, num_identities=20)[0] for split in ('train', 'query', 'gallery')
+    ]
+
+
+@pytest.fixture(scope='module')
+def links(splits):
+    train, _, gallery = splits
+    return LinkReRanker(train.x, train.y, gallery.x, TINY)
+
+
+def mean_ap(distance, query, gallery):
+    return evaluate(distance, query.y, gallery.y, query.camera, gallery.camera).mAP
+
+
+@pytest.mark.parametrize('graph', ['joint', 'gallery'])
+def test_links_beat_the_baseline(links, splits, graph):
+    _, query, gallery = splits
+    before = mean_ap(pairwise_distance(query.x, gallery.x), query, gallery)
+    stages = links.stages(query.x, gallery.x, graph)
+    for distance in stages.values():
+        assert distance.shape == (query.num_nodes, gallery.num_nodes)
+        assert distance.isfinite().all()
+        assert mean_ap(distance, query, gallery) > before + 0.01
+    assert stages['links'].equal(links.rank(query.x, gallery.x, graph))
+
+
+def test_same_seed_same_distances(links, splits):
+    train, query, gallery = splits
+    again = LinkReRanker(train.x, train.y, gallery.x, TINY)
+    expected = links.rank(query.x, gallery.x, 'joint')
+    assert again.rank(query.x, gallery.x, 'joint').equal(expected)
+    other = LinkReRanker(train.x, train.y, gallery.x, TINY, seed=1)
+    assert not other.rank(query.x, gallery.x, 'joint').equal(expected)
+
+
+def test_training_leaves_the_global_random_state_alone(splits):
+    train, _, gallery = splits
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    LinkReRanker(train.x, train.y, gallery.x, replace(TINY, num_probes=64))
+    assert torch.rand(3).equal(expected)
+
+
+def test_gallery_graph_ranks_each_probe_by_itself(links, splits):
+    _, query, gallery = splits
+    whole = links.rank(query.x, gallery.x, 'gallery')
+    perm = torch.randperm(query.num_nodes)
+    assert torch.allclose(links.rank(query.x[perm], gallery.x, 'gallery'), whole[perm])
+    for p in (0, 17, 63):
+        alone = links.rank(query.x[p : p + 1], gallery.x, 'gallery')
+        assert torch.allclose(alone[0], whole[p], atol=1e-5)
+
+
+def test_probe_graph_is_a_joint_graph_of_one_probe(links, splits):
+    _, query, gallery = splits
+    few = links.rank(query.x[:2], gallery.x, 'probe')
+    for p in range(2):
+        one = links.rank(query.x[p : p + 1], gallery.x, 'joint')
+        assert torch.allclose(few[p], one[0])
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_links_equal_sub_graphs_built_one_by_one(splits, masked):
+    x = torch.cat([splits[2].x[:60], splits[1].x[:10]])
+    data = Data(x=x)
+    num_gallery = 60 if masked else 70
+    if masked:
+        data.gallery_mask = torch.arange(70) < 60
+    pairs = PairFeatures(TINY.k)(data)
+    torch.manual_seed(0)
+    model = LinkGCN(6, 16)
+    model(torch.randn(99, 6), torch.empty(2, 0, dtype=torch.long))
+    model.eval()
+    out = predict_links(model, pairs, TINY)
+
+    neighbor = pairs.edge_index[0].as_tensor().view(70, -1)
+    attr = pairs.edge_attr.view(70, -1, 6)
+    cosine = x @ x.t()
+    for p in range(70):
+        nodes = [p, *neighbor[p].tolist()]
+        # the gallery as if p were a part of it
+        images = sorted({*range(num_gallery), p})
+        near = {
+            i: sorted((j for j in images if j != i), key=lambda j: -cosine[i, j])[:4]
+            for i in nodes
+        }
+        weight = torch.zeros(len(nodes), len(nodes))
+        for a, i in enumerate(nodes):
+            for b, j in enumerate(nodes):
+                if j in near[i] or i in near[j]:
+                    weight[a, b] = cosine[i, j].clamp(min=0) ** 2
+            weight[a, a] = 1
+        weight /= weight.sum(dim=1, keepdim=True)
+        features = torch.cat([pairs.node_attr[p : p + 1], attr[p]])
+        col, row = weight.nonzero(as_tuple=True)
+        logit = model(features, torch.stack([row, col]), weight[col, row])[1:]
+        assert torch.allclose(out[p], logit.detach().sigmoid(), atol=1e-5)
+
+
+def test_statistics_and_links(links, splits):
+    _, query, gallery = splits
+    assert list(links.statistics) == ['train', 'gallery', 'degraded']
+    image, link = links.links(query.x, gallery.x)
+    assert image.shape == link.shape == (query.num_nodes, 12)
+    assert ((link >= 0) & (link <= 1)).all()
+    same = gallery.y[image] == query.y.view(-1, 1)
+    assert link[same].mean() > link[~same].mean() + 0.1
+    for weight in links.mixture:
+        assert float(weight.sum()) == pytest.approx(1)
+        assert (weight >= 0).all()
+
+
+def test_a_gallery_that_is_far_from_training_is_warned_of(splits):
+    train = splits[0]
+    far = F.normalize(torch.randn(200, train.x.size(1)))
+    config = replace(TINY, degrade=False, num_probes=64)
+    with pytest.warns(UserWarning, match='may not carry over'):
+        LinkReRanker(train.x, train.y, far, config)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'metric': False, 'degrade': False}, {'num_layers': 0}, {'loss': 'focal'},
+        {'sampler': 'rpgs'}, {'without': ('cosine', 'profile')}, {'beta': 1.0},
+        {'weights': (1.0, 0.0, 0.4, 0.4)}, {'first_place': False},
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings('ignore:The fifth neighbor')
+def test_options_change_the_result(links, splits, change):
+    train, query, gallery = splits
+    other = LinkReRanker(train.x, train.y, gallery.x, replace(TINY, **change))
+    out = other.rank(query.x, gallery.x, 'joint')
+    assert out.isfinite().all()
+    assert not out.equal(links.rank(query.x, gallery.x, 'joint'))
+
+
+@pytest.mark.parametrize('num_gallery', [1, 2, 3])
+@pytest.mark.parametrize('num_query', [1, 3])
+@pytest.mark.filterwarnings('ignore:The fifth neighbor')
+def test_small_galleries(links, splits, num_gallery, num_query):
+    train, query, gallery = splits
+    q, g = query.x[:num_query], gallery.x[:num_gallery]
+    for graph in ('joint', 'gallery', 'probe'):
+        out = links.rank(q, g, graph)
+        assert out.shape == (num_query, num_gallery)
+        assert out.isfinite().all()
+    config = Config(links=replace(TINY, num_probes=64))
+    out = GraphReRanker(config).fit(train.x, train.y).rank(q, g)
+    assert out.isfinite().all()
+
+
+@pytest.mark.filterwarnings('ignore:The fifth neighbor')
+def test_identical_features_and_copies_of_gallery_images(links, splits):
+    gallery = splits[2].x
+    same = gallery[:1].expand(20, -1)
+    for graph in ('joint', 'gallery'):
+        assert links.rank(same[:3], same, graph).isfinite().all()
+        out = links.rank(gallery[:5], gallery, graph)
+        assert out.argmin(dim=1).tolist() == list(range(5))
+
+
+def test_recipes(splits):
+    train, query, gallery = splits
+    config = Config(links=replace(TINY, num_probes=64))
+    ranker = GraphReRanker(config, recipe='links')
+    with pytest.raises(RuntimeError, match='not fitted'):
+        ranker.rank(query.x, gallery.x)
+    given = ranker.fit(train.x, train.y, gallery.x).rank(query.x, gallery.x)
+    first = ranker.fit(train.x, train.y).rank(query.x, gallery.x)
+    assert first.equal(given)  # trained for the gallery that it ranks
+    links = ranker.links
+    ranker.rank(query.x[:5], gallery.x)
+    assert ranker.links is links
+    ranker.rank(query.x[:5], gallery.x[:100])
+    assert ranker.links is not links
+    with pytest.raises(RuntimeError, match="recipe 'links' has no FA-GCN"):
+        ranker.aggregate(query.x, gallery.x)
+    with pytest.raises(ValueError, match="'recipe'"):
+        GraphReRanker(recipe='both')
+    with pytest.raises(ValueError, match="'reference' and 'x'.*length"):
+        ranker.fit(train.x, train.y, gallery.x[:, :63])
+    with pytest.raises(ValueError, match="'graph'"):
+        ranker.fit(train.x, train.y, gallery.x).rank(query.x, gallery.x, 'all')
+    with pytest.raises(ValueError, match="'links.without'"):
+        LinkConfig(without=('colour',))
+
+
+def test_mixture_prefers_what_tells_matches_apart():
+    generator = torch.Generator().manual_seed(0)
+    same = torch.rand(100, 20, generator=generator) < 0.3
+    noise = torch.rand(100, 20, generator=generator)
+    informed = 0.5 * same + 0.5 * torch.rand(100, 20, generator=generator)
+    out = fit_mixture(torch.stack([noise, informed], dim=-1), same)
+    assert out.whole[1] > 0.9
+    assert out.first[1] > 0.9
+    alone = fit_mixture(torch.stack([noise, informed], dim=-1), same | True)
+    assert alone.whole.tolist() == alone.first.tolist() == [0.5, 0.5]
