@@ -9,7 +9,7 @@ from torch_geometric_reid.checks import check_features, check_positive
 from torch_geometric_reid.rerank.sparse import from_table, row_dot
 
 NEAR = 5
-ANCHORS = 2048  # of more items, so many are asked for their nearest
+ANCHORS = 1024  # of more items, so many are compared with all
 BLOCK = 256
 
 
@@ -30,8 +30,8 @@ class GraphStatistics(NamedTuple):
 
 
 def graph_statistics(x: Tensor, k: int) -> GraphStatistics:
-    r"""Returns the statistics of features. Of more than 2,048 items, as many, evenly
-    spread, are asked for their nearest.
+    r"""Returns the statistics of features. Of more than 1,024 items, as many, evenly
+    spread, are compared with all.
 
     Args:
         x (torch.Tensor): The features :math:`(N, d)` of unit length,
@@ -50,12 +50,14 @@ def graph_statistics(x: Tensor, k: int) -> GraphStatistics:
     k = min(k, num_items - 1)
     anchor = torch.arange(min(num_items, ANCHORS), device=x.device)
     anchor = anchor * num_items // anchor.numel()
-    score = torch.cat(
-        [(x[part] @ x.t()).topk(k + 1).values[:, 1:] for part in anchor.split(BLOCK)]
-    )
-    squared = (x.t() @ x).square().sum() - num_items
+    squared, scores = 0.0, []
+    for part in anchor.split(BLOCK):
+        cosine = x[part] @ x.t()
+        squared += float(cosine.square().sum()) - part.numel()
+        scores.append(cosine.topk(k + 1).values[:, 1:])
+    score = torch.cat(scores)
     return GraphStatistics(
-        float(squared) / (num_items * (num_items - 1)),
+        squared / (anchor.numel() * (num_items - 1)),
         float(score[:, min(NEAR, k) - 1].mean()),
         float(score[:, max(k // 2, 1) - 1 :].mean()),
     )

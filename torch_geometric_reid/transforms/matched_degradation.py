@@ -80,11 +80,11 @@ class MatchedDegradation(BaseTransform):
         return data
 
     def _match(self, draw: '_Draw') -> Degradation:
-        out = Degradation(draw.x.size(1), 0.0, 0.0)
+        out = Degradation(draw.dim, 0.0, 0.0)
         for _ in range(ROUNDS):
             before = out
             for name, statistic, low, high, sign in [
-                ('num_dims', 'squared_cosine', MIN_DIMS, draw.x.size(1), -1),
+                ('num_dims', 'squared_cosine', MIN_DIMS, draw.dim, -1),
                 ('noise', 'near_cosine', 0.0, 4.0, -1),
                 ('step', 'far_cosine', 0.0, 1.0, 1),
             ]:
@@ -141,9 +141,10 @@ def _bisect(
 
 
 class _Draw:
+    # Projections are linear: features, ways and residuals are turned into the
+    # random directions once, of which a degradation takes the first ones.
     def __init__(self, x: Tensor, y: Tensor, seed: int):
         generator = torch.Generator().manual_seed(seed)
-        self.x = x
         mean, residual = within_identity(x, y)
         num_ids, dim = mean.shape
         unit = F.normalize(mean)
@@ -152,15 +153,16 @@ class _Draw:
         pick = torch.randint(near.size(1), (num_ids, 1), generator=generator)
         other = near.gather(1, pick.to(x.device)).view(-1)
         share = torch.rand(num_ids, 1, generator=generator).to(x.device)
-        order = torch.randperm(x.size(0), generator=generator).to(x.device)
-        group = y.unique(return_inverse=True)[1]
-        self.way = (2 * share * (mean[other] - mean))[group]
-        self.residual = residual[order]
-        self.directions = torch.randn(dim, dim, generator=generator).to(x.device)
+        self.order = torch.randperm(x.size(0), generator=generator).to(x.device)
+        self.group = y.unique(return_inverse=True)[1]
+        way = 2 * share * (mean[other] - mean)
+        directions = torch.randn(dim, dim, generator=generator).to(x.device)
+        self.dim = dim
+        self.plain = (x, way, residual)
+        self.turned = tuple(part @ directions for part in self.plain)
 
     def __call__(self, degradation: Degradation) -> Tensor:
         num_dims, noise, step = degradation
-        out = self.x + step * self.way + noise * self.residual
-        if num_dims < out.size(1):
-            out = out @ self.directions[:, :num_dims]
-        return F.normalize(out)
+        parts = self.plain if num_dims == self.dim else self.turned
+        x, way, residual = (part[:, :num_dims] for part in parts)
+        return F.normalize(x + step * way[self.group] + noise * residual[self.order])
