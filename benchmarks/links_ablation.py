@@ -50,9 +50,9 @@ CHANGES = {
     ],
     'k': [{'k': 30}, {'k': 100}],
     'sampler and loss': [
-        {'sampler': 'rpgs'},
+        {'sampler': 'hgs'},
         {'loss': 'focal'},
-        {'sampler': 'rpgs', 'loss': 'focal'},
+        {'sampler': 'hgs', 'loss': 'focal'},
     ],
     'features': [
         *({'without': (f, f'{f}_before')} for f in REFINED_FEATURES[:6]),

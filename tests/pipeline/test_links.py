@@ -145,7 +145,7 @@ def test_a_gallery_that_is_far_from_training_is_warned_of(splits):
     'change',
     [
         {'metric': False, 'degrade': False}, {'num_layers': 0}, {'loss': 'focal'},
-        {'sampler': 'rpgs'}, {'without': ('cosine', 'profile')}, {'beta': 1.0},
+        {'sampler': 'hgs'}, {'without': ('cosine', 'profile')}, {'beta': 1.0},
         {'weights': (1.0, 0.0, 0.4, 0.4)}, {'first_place': False},
     ],
 )  # fmt: skip

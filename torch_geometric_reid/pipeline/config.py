@@ -152,7 +152,7 @@ class LinkConfig:
     degrade: bool = True
     without: tuple[str, ...] = ()
     loss: Literal['bce', 'focal'] = 'bce'
-    sampler: Literal['hgs', 'rpgs'] = 'hgs'
+    sampler: Literal['hgs', 'rpgs'] = 'rpgs'
     gamma: float = 1.5
     lr: float = 3e-3
     weight_decay: float = 1e-2
