@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
-QUICK = {'ec_gcn_loader.py': ['--epochs', '1', '--hidden_channels', '8']}
+QUICK = {
+    'ec_gcn_loader.py': ['--epochs', '1', '--hidden_channels', '8'],
+    'learned_links.py': ['--num_probes', '320'],
+}
 
 
 def test_every_example_is_run():

@@ -120,6 +120,13 @@ def test_links_equal_sub_graphs_built_one_by_one(splits, masked):
         assert torch.allclose(out[p], logit.detach().sigmoid(), atol=1e-5)
 
 
+def test_links_need_the_gallery_first(links, splits):
+    data = Data(x=splits[2].x[:30], gallery_mask=torch.arange(30) > 9)
+    pairs = PairFeatures(TINY.k)(data)
+    with pytest.raises(ValueError, match="'pairs' needs the nodes of its"):
+        predict_links(links.first, pairs, TINY)
+
+
 def test_statistics_and_links(links, splits):
     _, query, gallery = splits
     assert list(links.statistics) == ['train', 'gallery', 'degraded']

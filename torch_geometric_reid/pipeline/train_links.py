@@ -116,7 +116,8 @@ def predict_links(
 
     Args:
         model (LinkGCN): The trained model.
-        pairs (Data): The graph, with :obj:`x`.
+        pairs (Data): The graph, with :obj:`x`; gallery images before probes if
+            there is a :obj:`gallery_mask`.
         config (LinkConfig): The options that the model was trained with.
         progress (bool, optional): Whether to show a progress bar.
             (default: :obj:`False`)
@@ -126,6 +127,8 @@ def predict_links(
     num_edges = min(config.num_edges, k)
     mask = pairs.get('gallery_mask')
     num_gallery = num_nodes if mask is None else int(mask.sum())
+    if mask is not None and not mask[:num_gallery].all():
+        raise ValueError("'pairs' needs the nodes of its 'gallery_mask' first")
     parts = []
     if num_gallery > 0:
         sampler = HardGallerySampler(
