@@ -16,17 +16,14 @@ from statistics import mean, stdev
 
 import numpy as np
 import torch
+from common import load_splits, untrained
 from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_geometric_reid import Config
-from torch_geometric_reid.cli.rerank import METHODS
 from torch_geometric_reid.cli.table import format_table
-from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.metrics import Evaluation, calibration, evaluate
-from torch_geometric_reid.nn import NeighborMean
-from torch_geometric_reid.pipeline import LinkReRanker, aggregate
-from torch_geometric_reid.transforms import AffinityGraph
+from torch_geometric_reid.pipeline import LinkReRanker
 
 SAMPLES = 10_000
 
@@ -70,13 +67,8 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--graph', choices=('joint', 'gallery'), default='joint')
     args = parser.parse_args()
-    train, query, gallery = (
-        Omniglot242(split)[0] if args.file is None else load_features(args.file, split)
-        for split in ('train', 'query', 'gallery')
-    )
-    rivals = {name: method(query.x, gallery.x) for name, method in METHODS.items()}
-    graph = (query.x, gallery.x, AffinityGraph(5), 'joint')
-    rivals['mean'] = aggregate(NeighborMean(), *graph).distance()
+    train, query, gallery = load_splits(args.file)
+    rivals = untrained(query, gallery)
     results = {
         name: [judge(out, query, gallery)] * args.seeds for name, out in rivals.items()
     }

@@ -18,17 +18,14 @@ from statistics import mean
 
 import torch
 import torch.nn.functional as F
+from common import load_splits, untrained
 from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_geometric_reid import Config, GraphReRanker
-from torch_geometric_reid.cli.rerank import METHODS
-from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.metrics import evaluate
-from torch_geometric_reid.nn import NeighborMean
-from torch_geometric_reid.pipeline import LinkConfig, aggregate, hold_out
-from torch_geometric_reid.transforms import AffinityGraph
+from torch_geometric_reid.pipeline import LinkConfig, hold_out
 from torch_geometric_reid.transforms.identity_metric import within_identity
 from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
 
@@ -85,19 +82,15 @@ def scores(distance: Tensor, query: Data, gallery: Data) -> tuple[float, float]:
 
 
 def load(file: str | None, held_out: bool, seed: int) -> tuple[Data, Data, Data]:
-    def split(name: str) -> Data:
-        return Omniglot242(name)[0] if file is None else load_features(file, name)
-
+    train, query, gallery = load_splits(file)
     if not held_out:
-        return split('train'), split('query'), split('gallery')
-    train, query, gallery = hold_out(split('train'), 1 / 2, seed=seed)
+        return train, query, gallery
+    train, query, gallery = hold_out(train, 1 / 2, seed=seed)
     return train, *spread(query, gallery)
 
 
 def rivals(train: Data, query: Data, gallery: Data, seed: int) -> dict[str, Tensor]:
-    outs = {name: method(query.x, gallery.x) for name, method in METHODS.items()}
-    graph = (query.x, gallery.x, AffinityGraph(5), 'joint')
-    outs['mean'] = aggregate(NeighborMean(), *graph).distance()
+    outs = untrained(query, gallery)
     ranker = GraphReRanker(Config(seed=seed), 'paper').fit(train.x, train.y)
     outs['paper'] = ranker.rank(query.x, gallery.x, 'joint')
     return outs

@@ -9,13 +9,13 @@ python benchmarks/rerank_accuracy.py set.npz        # a file with a split array
 
 import argparse
 
+from common import load_splits
 from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_geometric_reid import Config, GraphReRanker
 from torch_geometric_reid.cli.rerank import METHODS
 from torch_geometric_reid.cli.table import format_table
-from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.metrics import evaluate
 
 
@@ -30,10 +30,7 @@ def main() -> None:
     parser.add_argument('file', nargs='?')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    train, query, gallery = (
-        Omniglot242(split)[0] if args.file is None else load_features(args.file, split)
-        for split in ('train', 'query', 'gallery')
-    )
+    train, query, gallery = load_splits(args.file)
     ranker = GraphReRanker(Config('paper', seed=args.seed)).fit(
         train.x, train.y, progress=True
     )

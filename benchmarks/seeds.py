@@ -7,9 +7,10 @@ python benchmarks/seeds.py set.npz        # a file with a split array
 import argparse
 from statistics import mean, stdev
 
+from common import load_splits
+
 from torch_geometric_reid import Config
 from torch_geometric_reid.cli.table import format_table
-from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.pipeline import compare
 
 
@@ -18,17 +19,14 @@ def main() -> None:
     parser.add_argument('file', nargs='?')
     parser.add_argument('--seeds', type=int, default=3)
     args = parser.parse_args()
-    splits = [
-        Omniglot242(split)[0] if args.file is None else load_features(args.file, split)
-        for split in ('train', 'query', 'gallery')
-    ]
+    splits = load_splits(args.file)
     tables = [
         compare(*splits, Config(seed=seed), progress=True).rows
         for seed in range(args.seeds)
     ]
     rows = []
     for same in zip(*tables, strict=True):
-        row = {'method': same[0]['method'], 'graph': same[0]['graph']}
+        row = {key: same[0][key] for key in ('method', 'recipe', 'graph')}
         for key in ('mAP', 'rank1', 'rank5', 'rank10', 'mINP'):
             values = [entry[key] for entry in same]
             spread = f' ± {stdev(values):.2f}' if len(values) > 1 else ''

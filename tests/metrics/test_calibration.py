@@ -31,5 +31,7 @@ def test_rejects():
     for bad in (2 * one, -one, one * float('nan')):
         with pytest.raises(ValueError, match="'prob' needs to lie"):
             calibration(bad, one)
+    with pytest.raises(ValueError, match="'label' needs"):
+        calibration(one, 3 * one)
     with pytest.raises(ValueError, match="'num_bins'"):
         calibration(one, one, 0)

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -6,13 +7,15 @@ import torch.nn.functional as F
 from torch_geometric.data import Data
 
 from torch_geometric_reid import Config, GraphReRanker
-from torch_geometric_reid.datasets import FakeReID
+from torch_geometric_reid.datasets import FakeReID, Omniglot242
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.metrics import evaluate
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline import LinkConfig, LinkReRanker, predict_links
 from torch_geometric_reid.pipeline.mixture import fit_mixture
+from torch_geometric_reid.rerank import k_reciprocal
 from torch_geometric_reid.transforms import PairFeatures
+from torch_geometric_reid.transforms.pair_features import PAIR_FEATURES
 
 TINY = LinkConfig(k=12, num_edges=4, hidden_channels=16, num_probes=1600)
 
@@ -32,6 +35,20 @@ def links(splits):
 
 def mean_ap(distance, query, gallery):
     return evaluate(distance, query.y, gallery.y, query.camera, gallery.camera).mAP
+
+
+def test_trained_links_are_ahead_of_k_reciprocal_on_real_features():
+    train, query, gallery = (
+        Omniglot242(split)[0] for split in ('train', 'query', 'gallery')
+    )
+    config = LinkConfig(num_probes=4000)
+    trained = LinkReRanker(train.x, train.y, gallery.x, config)
+    stages = trained.stages(query.x, gallery.x, 'joint')
+    rival = mean_ap(k_reciprocal(query.x, gallery.x), query, gallery)
+    assert mean_ap(stages['links'], query, gallery) > rival + 0.005
+    trained.first.reset_parameters()  # without what the first network learned
+    stages = trained.stages(query.x, gallery.x, 'joint')
+    assert mean_ap(stages['links'], query, gallery) < rival
 
 
 @pytest.mark.parametrize('graph', ['joint', 'gallery'])
@@ -156,7 +173,7 @@ def test_a_gallery_that_is_far_from_training_is_warned_of(splits):
         {'weights': (1.0, 0.0, 0.4, 0.4)}, {'first_place': False},
     ],
 )  # fmt: skip
-@pytest.mark.filterwarnings('ignore:The fifth neighbor')
+@pytest.mark.filterwarnings('ignore:The near neighbors')
 def test_options_change_the_result(links, splits, change):
     train, query, gallery = splits
     other = LinkReRanker(train.x, train.y, gallery.x, replace(TINY, **change))
@@ -165,9 +182,44 @@ def test_options_change_the_result(links, splits, change):
     assert not out.equal(links.rank(query.x, gallery.x, 'joint'))
 
 
+def test_weights_are_those_of_the_distance(splits):
+    train, query, gallery = splits
+    config = replace(TINY, num_probes=64, weights=(1.0, 0.0, 0.0, 0.0))
+    links = LinkReRanker(train.x, train.y, gallery.x, config)
+    stages = links.stages(query.x, gallery.x, 'joint')
+    first = stages['links'].argmin(dim=1)
+    assert first.equal(stages['fa'].argmin(dim=1))
+    config = replace(config, first_place=False, degrade=False, metric=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        links = LinkReRanker(train.x, train.y, gallery.x, config)
+    stages = links.stages(query.x, gallery.x, 'joint')
+    assert torch.allclose(stages['links'], stages['fa'] / 2, atol=1e-6)
+    assert links.degradation is None
+    assert links.metric is None
+    link = (stages['fa'] - stages['fa+ec']) / 0.4 + 1
+    assert -1e-5 < link.min() <= link.max() < 1 + 1e-5
+
+
+def test_training_inside_no_grad(splits):
+    train, query, gallery = splits
+    ranker = GraphReRanker(Config(links=replace(TINY, num_probes=64)))
+    ranker.fit(train.x, train.y)
+    with torch.no_grad():
+        assert ranker.rank(query.x, gallery.x).isfinite().all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+def test_on_gpu(splits):
+    train, query, gallery = splits
+    config = Config(links=replace(TINY, num_probes=64), device='cuda')
+    out = GraphReRanker(config).fit(train.x, train.y).rank(query.x, gallery.x)
+    assert out.isfinite().all()
+
+
 @pytest.mark.parametrize('num_gallery', [1, 2, 3])
 @pytest.mark.parametrize('num_query', [1, 3])
-@pytest.mark.filterwarnings('ignore:The fifth neighbor')
+@pytest.mark.filterwarnings('ignore:The near neighbors')
 def test_small_galleries(links, splits, num_gallery, num_query):
     train, query, gallery = splits
     q, g = query.x[:num_query], gallery.x[:num_gallery]
@@ -180,7 +232,7 @@ def test_small_galleries(links, splits, num_gallery, num_query):
     assert out.isfinite().all()
 
 
-@pytest.mark.filterwarnings('ignore:The fifth neighbor')
+@pytest.mark.filterwarnings('ignore:The near neighbors')
 def test_identical_features_and_copies_of_gallery_images(links, splits):
     gallery = splits[2].x
     same = gallery[:1].expand(20, -1)
@@ -212,8 +264,23 @@ def test_recipes(splits):
         ranker.fit(train.x, train.y, gallery.x[:, :63])
     with pytest.raises(ValueError, match="'graph'"):
         ranker.fit(train.x, train.y, gallery.x).rank(query.x, gallery.x, 'all')
-    with pytest.raises(ValueError, match="'links.without'"):
-        LinkConfig(without=('colour',))
+    with pytest.raises(ValueError, match="'graph'"):
+        ranker.links.stages(query.x, gallery.x, 'probe')
+    with pytest.raises(ValueError, match="'gallery' needs at least two"):
+        ranker.links.links(query.x, gallery.x[:1])
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'without': ('colour',)}, {'without': PAIR_FEATURES}, {'weights': (1.0, 0.0)},
+        {'weights': (0.0, 0.0, 0.0, 0.0)}, {'gamma': 0.5}, {'beta': 0.0}, {'k': 0},
+        {'hidden_channels': 0}, {'batch_size': 0}, {'num_probes': 0}, {'loss': 'l1'},
+    ],
+)  # fmt: skip
+def test_rejects_options(change):
+    with pytest.raises(ValueError, match=f"'links.{next(iter(change))}'"):
+        LinkConfig(**change)
 
 
 def test_mixture_prefers_what_tells_matches_apart():

@@ -43,6 +43,11 @@ def test_few_identities(num_ids):
     assert out.x.isfinite().all()
 
 
+def test_rejects():
+    with pytest.raises(ValueError, match="'reference' needs at least two"):
+        MatchedDegradation(torch.ones(1, 3), k=4)
+
+
 def test_within_identity():
     x = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
     mean, residual = within_identity(x, torch.tensor([7, 7, 2]))

@@ -38,8 +38,8 @@ def calibration(prob: Tensor, label: Tensor, num_bins: int = 15) -> Calibration:
             (default: :obj:`15`)
 
     Raises:
-        ValueError: If there is nothing to measure, shapes differ or a probability
-            lies outside of :math:`[0, 1]`.
+        ValueError: If there is nothing to measure, shapes differ, a probability
+            lies outside of :math:`[0, 1]` or a label is neither zero nor one.
 
     Example:
         >>> calibration(torch.tensor([0.5, 0.5]), torch.tensor([0, 1])).error
@@ -54,6 +54,8 @@ def calibration(prob: Tensor, label: Tensor, num_bins: int = 15) -> Calibration:
     prob, label = prob.reshape(-1).double(), label.reshape(-1).double()
     if not ((prob >= 0) & (prob <= 1)).all():
         raise ValueError("'prob' needs to lie in [0, 1]")
+    if not ((label == 0) | (label == 1)).all():
+        raise ValueError("'label' needs zeros and ones")
     place = (prob * num_bins).long().clamp(max=num_bins - 1)
     count = torch.bincount(place, minlength=num_bins)
     used = count > 0

@@ -19,7 +19,8 @@ class GraphStatistics(NamedTuple):
     Attributes:
         squared_cosine: The mean squared cosine of two different items, in
             :math:`[0, 1]`; about one over the number of dimensions that are used.
-        near_cosine: The mean cosine of an item to its fifth nearest.
+        near_cosine: The mean cosine of an item to its fifth nearest (to its
+            :math:`k`-th, if :math:`k < 5`).
         far_cosine: The mean cosine of an item to its :math:`k/2`-th to
             :math:`k`-th nearest.
     """

@@ -51,7 +51,8 @@ class Comparison:
         re_ranker: The trained FA-GCN and EC-GCN.
         backbone_re_ranker: The EC-GCN trained on the backbone's features.
         links: The trained links.
-        calibration_error: The expected calibration error of their probabilities.
+        calibration_error: The expected calibration error of their probabilities,
+            NaN for a gallery of one image.
         distance: The final distances :math:`(Q, G)` of the configured recipe and
             graph.
     """
@@ -145,7 +146,9 @@ def _row(
 def _calibration_error(
     links: LinkReRanker, features: Features, query: Data, gallery: Data
 ) -> float:
-    image, link = links.links(features.query, features.gallery)
+    if features.gallery.size(0) < 2:
+        return float('nan')
+    image, link = (t.cpu() for t in links.links(features.query, features.gallery))
     same = gallery.y[image] == query.y.view(-1, 1)
     return calibration(link, same).error
 

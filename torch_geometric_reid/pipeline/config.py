@@ -7,7 +7,10 @@ from typing import Literal
 
 from torch_geometric_reid.checks import check_choice, check_positive
 from torch_geometric_reid.distance import DISTANCES
-from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
+from torch_geometric_reid.transforms.refine_pairs import (
+    PAIR_FEATURES,
+    REFINED_FEATURES,
+)
 
 RERANKS = ('rr_then_ec', 'dstar_as_original', 'rr_on_dstar')
 
@@ -135,12 +138,13 @@ class LinkConfig:
         gamma: See sampler.
         lr: Largest learning rate.
         weight_decay: Weight decay.
-        num_probes: Sub-graphs seen in training by each of the two networks.
+        num_probes: Sub-graphs seen in training by each of the two networks (with
+            repetition).
         batch_size: Sub-graphs in a step.
         weights: Weights of new features, old features, links and profiles in the
             distance; by default learned.
         first_place: Whether the first place is decided by weights of its own,
-            which are learned for it.
+            which are learned for it. Without effect where weights are given.
     """
 
     k: int = 50
@@ -162,7 +166,22 @@ class LinkConfig:
     first_place: bool = True
 
     def __post_init__(self) -> None:
-        check_positive('links.k', self.k)
+        for name in ('k', 'num_edges', 'hidden_channels', 'num_probes', 'batch_size'):
+            check_positive(f'links.{name}', getattr(self, name))
+        if self.gamma < 1:
+            raise ValueError(f"'links.gamma' needs to be at least 1 (got {self.gamma})")
+        if self.beta <= 0:
+            raise ValueError(f"'links.beta' needs to be positive (got {self.beta})")
+        weights = self.weights
+        if weights is not None and (
+            len(weights) != 4 or min(weights) < 0 or sum(weights) <= 0
+        ):
+            raise ValueError(
+                f"'links.weights' needs four numbers of at least 0 that are not all 0 "
+                f'(got {weights})'
+            )
+        if set(PAIR_FEATURES) <= set(self.without):
+            raise ValueError("'links.without' leaves no pair feature")
         check_choice('links.loss', self.loss, ('bce', 'focal'))
         check_choice('links.sampler', self.sampler, ('hgs', 'rpgs'))
         for name in self.without:

@@ -1,11 +1,13 @@
 r"""The recipe of learned links."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.metrics import GraphStatistics, graph_statistics
 from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.mixture import Mixture, fit_mixture
@@ -19,7 +21,11 @@ from torch_geometric_reid.transforms import (
     PairFeatures,
     RefinePairs,
 )
-from torch_geometric_reid.transforms.neighbor_table import PairTable, pair_cosine
+from torch_geometric_reid.transforms.neighbor_table import (
+    PairTable,
+    listed_nodes,
+    pair_cosine,
+)
 from torch_geometric_reid.transforms.refine_pairs import mutual_link
 
 STAGES = ('fa', 'fa+ec', 'links')
@@ -112,13 +118,19 @@ class LinkReRanker:
             progress (bool, optional): Whether to show progress bars.
                 (default: :obj:`False`)
         """
+        check_choice('graph', graph, ('joint', 'gallery', 'probe'))
         if graph == 'probe':
             rows = [self.rank(q, gallery, 'joint') for q in query.split(1)]
             return torch.cat(rows)
-        return self.stages(query, gallery, graph, progress)['links']
+        return self.stages(query, gallery, graph, progress, ('links',))['links']
 
     def stages(
-        self, query: Tensor, gallery: Tensor, graph: str, progress: bool = False
+        self,
+        query: Tensor,
+        gallery: Tensor,
+        graph: str,
+        progress: bool = False,
+        names: Sequence[str] = STAGES,
     ) -> dict[str, Tensor]:
         r"""Returns the distances :math:`(Q, G)` by the new features alone,
         :obj:`"fa"`, with :math:`\lambda = 0.4` times the probability of no link,
@@ -129,20 +141,28 @@ class LinkReRanker:
             gallery (torch.Tensor): See :meth:`rank`.
             graph (str): :obj:`"joint"` or :obj:`"gallery"`, see :meth:`rank`.
             progress (bool, optional): See :meth:`rank`. (default: :obj:`False`)
+            names (sequence, optional): The stages that are wanted. By default, all.
         """
+        check_choice('graph', graph, ('joint', 'gallery'))
         query, gallery = self._adapt(query), self._adapt(gallery)
         if gallery.size(0) < 2 and graph == 'gallery':
-            return dict.fromkeys(STAGES, 1 - query @ gallery.t())
+            return {name: 1 - query @ gallery.t() for name in names}
         pairs, link = self._evaluate(query, gallery, graph, progress)
-        return self._distances(pairs, mutual_link(pairs, link), query, gallery)
+        link = mutual_link(pairs, link)
+        return self._distances(pairs, link, query, gallery, names)
 
     def links(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
         r"""Returns for each probe its nearest gallery images and the probabilities
         :math:`(Q, K)` that they show its identity, in the graph :obj:`"gallery"`.
+
+        Raises:
+            ValueError: If there are fewer than two gallery images.
         """
+        if gallery.size(0) < 2:
+            raise ValueError("'gallery' needs at least two images (got 1)")
         query, gallery = self._adapt(query), self._adapt(gallery)
         pairs, link = self._evaluate(query, gallery, 'gallery')
-        neighbor = pairs.edge_index[0].as_tensor().view_as(link)
+        neighbor = listed_nodes(pairs)
         return neighbor[gallery.size(0) :], link[gallery.size(0) :]
 
     def _evaluate(
@@ -168,7 +188,7 @@ class LinkReRanker:
             weight = old.new_tensor(self.config.weights)
             return Mixture(weight, weight)
         link = predict_links(self.second, pairs, self.config, progress)
-        neighbor = pairs.edge_index[0].as_tensor().view_as(link)
+        neighbor = listed_nodes(pairs)
         there, back = PairTable(neighbor, link).both_ways(neighbor)
         similarity = torch.stack(
             [
@@ -182,15 +202,20 @@ class LinkReRanker:
         return fit_mixture(similarity, y[neighbor] == y.view(-1, 1))
 
     def _distances(
-        self, pairs: Data, link: Tensor, query: Tensor, gallery: Tensor
+        self,
+        pairs: Data,
+        link: Tensor,
+        query: Tensor,
+        gallery: Tensor,
+        names: Sequence[str],
     ) -> dict[str, Tensor]:
         num_gallery, num_nodes = gallery.size(0), pairs.num_nodes
         mask = pairs.get('gallery_mask')
-        neighbor = pairs.edge_index[0].as_tensor().view_as(link)
+        neighbor = listed_nodes(pairs)
         links = both_ways(neighbor, link, mask)
         profiles = link_profiles(neighbor, link, mask)
         of_gallery = slice_rows(profiles, 0, num_gallery)
-        outs = {name: query.new_empty(query.size(0), num_gallery) for name in STAGES}
+        outs = {name: query.new_empty(query.size(0), num_gallery) for name in names}
         for start in range(num_gallery, num_nodes, ROWS):
             stop = min(start + ROWS, num_nodes)
             rows = slice(start - num_gallery, stop - num_gallery)
@@ -200,12 +225,15 @@ class LinkReRanker:
                 slice_rows(links, start, stop).to_dense()[:, :num_gallery],
                 dense_product(slice_rows(profiles, start, stop), of_gallery),
             ]
-            outs['fa'][rows] = 2 - 2 * similarity[0]
-            outs['fa+ec'][rows] = outs['fa'][rows] + LAMBDA * (1 - similarity[2])
-            outs['links'][rows] = self._fuse(similarity)
+            for name, out in outs.items():
+                out[rows] = self._fuse(name, similarity)
         return outs
 
-    def _fuse(self, similarity: list[Tensor]) -> Tensor:
+    def _fuse(self, name: str, similarity: list[Tensor]) -> Tensor:
+        if name == 'fa':
+            return 2 - 2 * similarity[0]
+        if name == 'fa+ec':
+            return 2 - 2 * similarity[0] + LAMBDA * (1 - similarity[2])
         out = _weigh(similarity, self.mixture.whole)
         if self.config.first_place:
             first = _weigh(similarity, self.mixture.first).argmin(dim=1, keepdim=True)
@@ -217,8 +245,8 @@ class LinkReRanker:
         gap = end.near_cosine - self.statistics['gallery'].near_cosine
         if abs(gap) > FAR:
             warnings.warn(
-                f'The fifth neighbor of a training image has a mean cosine of '
-                f'{end.near_cosine:.2f}, that of a gallery image '
+                f'The near neighbors of training images have a mean cosine of '
+                f'{end.near_cosine:.2f}, those of gallery images '
                 f'{end.near_cosine - gap:.2f}: what is learned may not carry over',
                 stacklevel=4,
             )

@@ -24,6 +24,7 @@ class Mixture(NamedTuple):
     first: Tensor
 
 
+@torch.enable_grad()
 def fit_mixture(similarity: Tensor, same: Tensor) -> Mixture:
     r"""Learns the non-negative weights of similarities.
 

@@ -16,11 +16,13 @@ from torch_geometric_reid.sampler import (
     RandomProbabilityGallerySampler,
 )
 from torch_geometric_reid.transforms import ConnectivityLabel, FuseEdges, LinkInput
+from torch_geometric_reid.transforms.neighbor_table import listed_nodes
 from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
 
 EVALUATED = 128  # sub-graphs evaluated at a time
 
 
+@torch.enable_grad()
 def train_links(
     pairs: Data, y: Tensor, config: LinkConfig, seed: int = 0, progress: bool = False
 ) -> LinkGCN:
@@ -40,7 +42,7 @@ def train_links(
     Returns:
         The trained model, in evaluation mode.
     """
-    neighbor = _neighbor(pairs)
+    neighbor = listed_nodes(pairs).cpu().contiguous()
     num_nodes, k = neighbor.shape
     num_edges = min(config.num_edges, k)
     if config.sampler == 'rpgs':
@@ -49,7 +51,7 @@ def train_links(
             y.cpu(),
             (max(1, int(k / config.gamma)), 0),
             num_edges,
-            config.gamma,
+            min(config.gamma, k),
             seed=seed,
         )
     else:
@@ -64,7 +66,7 @@ def train_links(
         drop_last=True,
         generator=torch.Generator().manual_seed(seed),
     )
-    num_steps = max(2, config.num_probes // config.batch_size)
+    num_steps = max(2, config.num_probes // size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LinkGCN(
@@ -122,7 +124,7 @@ def predict_links(
         progress (bool, optional): Whether to show a progress bar.
             (default: :obj:`False`)
     """
-    neighbor = _neighbor(pairs)
+    neighbor = listed_nodes(pairs).cpu().contiguous()
     num_nodes, k = neighbor.shape
     num_edges = min(config.num_edges, k)
     mask = pairs.get('gallery_mask')
@@ -164,15 +166,10 @@ def predict_links(
     return torch.cat(outs)
 
 
-def _neighbor(pairs: Data) -> Tensor:
-    table = pairs.edge_index[0].as_tensor().view(pairs.node_attr.size(0), -1)
-    return table.cpu().contiguous()
-
-
 def _inserted(pairs: Data, num_gallery: int, num_edges: int) -> Tensor:
     # Pairs (probe, image) in which the probe is nearer to the image than the last
     # of its nearest, beyond rounding.
-    neighbor = pairs.edge_index[0].as_tensor().view(pairs.node_attr.size(0), -1)
+    neighbor = listed_nodes(pairs)
     score = pairs.edge_attr[:, 0].view_as(neighbor)
     last = score[:num_gallery, num_edges - 1]
     probe_score, image = score[num_gallery:], neighbor[num_gallery:]

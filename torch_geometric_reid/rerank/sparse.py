@@ -140,7 +140,10 @@ def row_dot(a: Tensor, other: Tensor) -> Tensor:
     start = torch.searchsorted(row, node)
     size = start[1:] - start[:-1]
     outs = []
-    for part in node[:-1].split(max(1, DENSE // a.size(1))):
+    terms = size[other].sum(dim=1).cumsum(0)
+    block = node[:-1] // max(1, DENSE // a.size(1)) + terms // TERMS
+    parts = block.unique_consecutive(return_counts=True)[1].tolist()
+    for part in node[:-1].split(parts):
         first, last = int(start[part[0]]), int(start[part[-1] + 1])
         dense = a.values().new_zeros(part.numel(), a.size(1))
         dense[row[first:last] - part[0], col[first:last]] = a.values()[first:last]

@@ -3,7 +3,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from torch_geometric_reid.transforms.neighbor_table import PairTable
+from torch_geometric_reid.transforms.neighbor_table import PairTable, listed_nodes
 
 
 class LinkInput(BaseTransform):
@@ -26,7 +26,7 @@ class LinkInput(BaseTransform):
 
     def __init__(self, pairs: Data, keep: Tensor | None = None):
         num_nodes = pairs.node_attr.size(0)
-        self.neighbor = pairs.edge_index[0].as_tensor().view(num_nodes, -1)
+        self.neighbor = listed_nodes(pairs)
         table = pairs.edge_attr.view(num_nodes, -1, pairs.edge_attr.size(1))
         weight = table[:, :, 0].clamp(min=0).square()
         self.weight = PairTable(self.neighbor, weight)

@@ -16,6 +16,7 @@ NEAR_IDENTITIES = 5
 ROUNDS = 4
 MIN_DIMS = 4
 HALVINGS = 8
+BLOCK = 1024
 
 
 class Degradation(NamedTuple):
@@ -69,7 +70,10 @@ class MatchedDegradation(BaseTransform):
     def __init__(self, reference: Tensor, k: int, seed: int = 0):
         self.k = k
         self.seed = seed
-        self.target = graph_statistics(check_features('reference', reference), k)
+        reference = check_features('reference', reference, nonzero=True)
+        if reference.size(0) < 2:
+            raise ValueError("'reference' needs at least two images (got 1)")
+        self.target = graph_statistics(reference, k)
         self.degradation: Degradation | None = None
 
     def forward(self, data: Data) -> Data:
@@ -140,6 +144,18 @@ def _bisect(
     return (low + high) / 2
 
 
+def _near_identities(unit: Tensor) -> Tensor:
+    # A single identity is the nearest of itself: there is no other way to go.
+    num_ids = unit.size(0)
+    outs = []
+    for part in torch.arange(num_ids, device=unit.device).split(BLOCK):
+        similarity = unit[part] @ unit.t()
+        similarity.scatter_(1, part.view(-1, 1), -torch.inf)
+        size = max(1, min(NEAR_IDENTITIES, num_ids - 1))
+        outs.append(similarity.topk(size).indices)
+    return torch.cat(outs)
+
+
 class _Draw:
     # Projections are linear: features, ways and residuals are turned into the
     # random directions once, of which a degradation takes the first ones.
@@ -147,9 +163,7 @@ class _Draw:
         generator = torch.Generator().manual_seed(seed)
         mean, residual = within_identity(x, y)
         num_ids, dim = mean.shape
-        unit = F.normalize(mean)
-        similarity = (unit @ unit.t()).fill_diagonal_(-torch.inf)
-        near = similarity.topk(max(1, min(NEAR_IDENTITIES, num_ids - 1))).indices
+        near = _near_identities(F.normalize(mean))
         pick = torch.randint(near.size(1), (num_ids, 1), generator=generator)
         other = near.gather(1, pick.to(x.device)).view(-1)
         share = torch.rand(num_ids, 1, generator=generator).to(x.device)

@@ -2,6 +2,7 @@ r"""Tables of neighbours, and values at the pairs that a table lists."""
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.knn import knn
@@ -38,6 +39,16 @@ def neighbor_table(x: Tensor, k: int, mask: Tensor | None = None) -> KNNOutput:
             out = knn(x[gallery], k, query=query)
             score[rows], index[rows] = out.score, gallery[out.index]
     return KNNOutput(score, index)
+
+
+def listed_nodes(pairs: Data) -> Tensor:
+    r"""Returns the nearest nodes :math:`(N, K)` of each node of a graph.
+
+    Args:
+        pairs (Data): The graph, with :math:`K` edges into each node, sorted by
+            column and then by rank.
+    """
+    return pairs.edge_index[0].as_tensor().view(pairs.num_nodes, -1)
 
 
 def pair_cosine(x: Tensor, other: Tensor) -> Tensor:

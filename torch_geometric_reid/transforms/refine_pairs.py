@@ -7,7 +7,11 @@ from torch_geometric_reid.knn import neighbor_graph
 from torch_geometric_reid.nn import NeighborMean
 from torch_geometric_reid.rerank.profile import link_profiles
 from torch_geometric_reid.rerank.sparse import row_dot
-from torch_geometric_reid.transforms.neighbor_table import PairTable, neighbor_table
+from torch_geometric_reid.transforms.neighbor_table import (
+    PairTable,
+    listed_nodes,
+    neighbor_table,
+)
 from torch_geometric_reid.transforms.pair_features import (
     PAIR_FEATURES,
     describe_nodes,
@@ -52,7 +56,7 @@ class RefinePairs(BaseTransform):
     def forward(self, data: Data) -> Data:
         x, mask = data.x, data.get('gallery_mask')
         num_nodes = x.size(0)
-        old = data.edge_index[0].as_tensor().view(num_nodes, -1)
+        old = listed_nodes(data)
         old_score = data.edge_attr[:, 0].view(num_nodes, -1)
         link = data.link.view(num_nodes, -1)
 
