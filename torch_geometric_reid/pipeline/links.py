@@ -12,8 +12,8 @@ from torch_geometric_reid.metrics import GraphStatistics, graph_statistics
 from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.mixture import Mixture, fit_mixture
 from torch_geometric_reid.pipeline.train_links import predict_links, train_links
+from torch_geometric_reid.rerank.link_profile import link_profiles
 from torch_geometric_reid.rerank.neighborhoods import both_ways
-from torch_geometric_reid.rerank.profile import link_profiles
 from torch_geometric_reid.rerank.sparse import dense_product, row_dot, slice_rows
 from torch_geometric_reid.transforms import (
     IdentityMetric,

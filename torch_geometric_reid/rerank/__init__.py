@@ -11,7 +11,7 @@ from torch_geometric_reid.rerank.k_reciprocal import (
     k_reciprocal_from_distance,
     k_reciprocal_topk,
 )
-from torch_geometric_reid.rerank.profile import link_profiles, profile
+from torch_geometric_reid.rerank.link_profile import link_profiles, profile
 from torch_geometric_reid.rerank.query_expansion import (
     expand_features,
     query_expansion,

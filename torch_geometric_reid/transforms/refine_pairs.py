@@ -5,7 +5,7 @@ from torch_geometric.transforms import BaseTransform
 
 from torch_geometric_reid.knn import neighbor_graph
 from torch_geometric_reid.nn import NeighborMean
-from torch_geometric_reid.rerank.profile import link_profiles
+from torch_geometric_reid.rerank.link_profile import link_profiles
 from torch_geometric_reid.rerank.sparse import row_dot
 from torch_geometric_reid.transforms.neighbor_table import (
     PairTable,

@@ -55,7 +55,8 @@ def profile(neighbor: Any, link: Any, num_query: int) -> Tensor:
 
     Example:
         >>> neighbor = torch.tensor([[1], [0], [1]])
-        >>> profile(neighbor, torch.tensor([[1.], [1.], [0.]]), num_query=1)
+        >>> link = torch.tensor([[1.0], [1.0], [0.0]])
+        >>> profile(neighbor, link, num_query=1).round(decimals=4)
         tensor([[0., 1.]])
     """
     num_nodes = _check_links(neighbor, link)
