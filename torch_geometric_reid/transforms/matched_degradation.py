@@ -50,7 +50,8 @@ class MatchedDegradation(BaseTransform):
     projection to random directions. Their number, :math:`s` and :math:`a` are found
     by bisection such that :obj:`squared_cosine`, :obj:`near_cosine` and
     :obj:`far_cosine` of :meth:`~torch_geometric_reid.metrics.graph_statistics` are
-    the gallery's; where the training features are already as hard, they stay zero.
+    the gallery's, one after the other, four rounds at most: they come near, but not all
+    three need be met at once. Where training features are as hard, they stay zero.
 
     Reads :obj:`x` :math:`(N, d)` of unit length and :obj:`y` :math:`(N)`; replaces
     :obj:`x` by :math:`(N, d^{\prime})` of unit length.
