@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.sampler import (
@@ -8,6 +9,8 @@ from torch_geometric.sampler import (
 )
 
 from torch_geometric_reid.checks import check_positive, cut
+from torch_geometric_reid.sampler.edge_lists import EdgeLists
+from torch_geometric_reid.sampler.probe_edges import ProbeEdges
 
 
 class HardGallerySampler(BaseSampler):
@@ -95,35 +98,64 @@ class HardGallerySampler(BaseSampler):
             _check_columns('probe_neighbor', probe_neighbor, k1)
             wanted = max(num_neighbors[1], num_edges)
         _check_columns('neighbor', neighbor, min(wanted, others))
-        if inserted is not None:
-            self.inserted = inserted[:, inserted[0].argsort(stable=True)]
+        self._near = neighbor.numpy()
+        listed = neighbor[:, :num_edges].numpy()
+        self._edges = EdgeLists(listed, symmetric, self_loops)
+        self._probe_edges: ProbeEdges | None = None
+        if probe_neighbor is not None:
+            if inserted is None:
+                inserted = torch.empty(2, 0, dtype=torch.long)
+            self._probe_edges = ProbeEdges(
+                listed,
+                self._edges,
+                probe_neighbor[:, :num_edges].numpy(),
+                inserted[:, inserted[0].argsort(stable=True)].numpy(),
+                listed.shape[1] == num_edges,
+                symmetric,
+                self_loops,
+            )
 
     def sample_from_nodes(
         self, inputs: NodeSamplerInput, **kwargs: object
     ) -> SamplerOutput:
         probe = inputs.node
         self._check_probe(probe)
-        num_probes, num_gallery = probe.numel(), self.neighbor.size(0)
         one_hop = self._sample_one_hop(probe)
-        two_hop = self._two_hop(probe, one_hop)
+        num_probes, k1 = one_hop.shape
+        place = np.full(self.neighbor.size(0), -1)
+        two_hop: list[np.ndarray] = []
+        rows: list[list[np.ndarray]] = []
+        cols: list[list[np.ndarray]] = []
+        size = num_probes * (1 + k1)
+        for b, (p, near) in enumerate(zip(probe.numpy(), one_hop.numpy(), strict=True)):
+            far = self._two_hop(p, near)
+            row, count = self._induced(p, np.concatenate([near, far]), place)
+            position = np.concatenate(
+                [
+                    np.arange(k1) + (num_probes + b * k1),
+                    np.arange(far.size) + size,
+                    [b],
+                ]
+            )
+            cut = [count[:k1].sum(), count[:-1].sum()]
+            rows.append(np.split(position[row], cut))
+            cols.append(np.split(position.repeat(count), cut))
+            two_hop.append(far)
+            size += far.size
 
-        arange = torch.arange(num_probes)
-        batch = torch.cat(
-            [
-                arange,
-                arange.repeat_interleave(one_hop.size(1)),
-                two_hop // num_gallery,
-            ]
-        )
-        node = torch.cat([probe, one_hop.view(-1), two_hop % num_gallery])
-        row, col = self._edges(node, batch, num_probes)
+        batch = np.arange(num_probes)
+        batches = [batch, batch.repeat(k1), batch.repeat([len(x) for x in two_hop])]
         return SamplerOutput(
-            node=node,
-            row=row,
-            col=col,
+            node=torch.cat([probe, one_hop.view(-1), _concatenate(two_hop)]),
+            row=_by_column(rows),
+            col=_by_column(cols),
             edge=None,
-            batch=batch,
-            num_sampled_nodes=[num_probes, one_hop.numel(), two_hop.numel()],
+            batch=_concatenate(batches),
+            num_sampled_nodes=[
+                num_probes,
+                one_hop.numel(),
+                size - batch.size * (1 + k1),
+            ],
             metadata=(inputs.input_id, inputs.time),
         )
 
@@ -150,79 +182,46 @@ class HardGallerySampler(BaseSampler):
         row = probe - self.neighbor.size(0)
         return self.probe_neighbor[row, : self.num_neighbors[0]]
 
-    def _two_hop(self, probe: Tensor, one_hop: Tensor) -> Tensor:
-        # Distinct images that are neither the probe nor 1-hop, as flat positions
-        # in a table of probes by gallery images.
-        k2, num_gallery = self.num_neighbors[1], self.neighbor.size(0)
-        offset = torch.arange(probe.numel()).view(-1, 1) * num_gallery
-        mark = torch.zeros(probe.numel() * num_gallery, dtype=torch.bool)
-        if self.probe_neighbor is None:
-            found = self.neighbor[one_hop, : k2 + 1]
-            is_probe = found == probe.view(-1, 1, 1)
-            if found.size(2) > k2:  # the last one fills the probe's place only
-                is_probe[:, :, k2] |= ~is_probe[:, :, :k2].any(dim=2)
-            mark[(found + offset.unsqueeze(2))[~is_probe]] = True
-            mark[probe + offset.view(-1)] = False
+    def _two_hop(self, probe: int, one_hop: np.ndarray) -> np.ndarray:
+        # Distinct images that are neither the probe nor 1-hop.
+        k2 = self.num_neighbors[1]
+        mark = np.zeros(self.neighbor.size(0), dtype=bool)
+        if self._probe_edges is None:
+            found = self._near[one_hop, : k2 + 1]
+            if found.shape[1] > k2:  # the last one fills the probe's place only
+                found[(found != probe).all(axis=1), k2] = probe
+            mark[found] = True
+            mark[probe] = False
         else:
-            mark[self.neighbor[one_hop, :k2] + offset.unsqueeze(2)] = True
-        mark[one_hop + offset] = False
-        return mark.nonzero().view(-1)
+            mark[self._near[one_hop, :k2]] = True
+        mark[one_hop] = False
+        return mark.nonzero()[0]
 
-    def _edges(
-        self, node: Tensor, batch: Tensor, num_probes: int
-    ) -> tuple[Tensor, Tensor]:
-        size = node.numel()
-        listed = self._neighbors_in_batch(node, batch, num_probes)
-        place = torch.arange(size).view(-1, 1).expand_as(listed)
-        present = listed >= 0
-        row, col = listed[present], place[present]
-        rows, cols = [row], [col]
-        if self.symmetric:
-            one_way = (listed[row] != col.view(-1, 1)).all(dim=1)
-            rows.append(col[one_way])
-            cols.append(row[one_way])
-        if self.self_loops:
-            rows.append(torch.arange(size))
-            cols.append(torch.arange(size))
-        row, col = torch.cat(rows), torch.cat(cols)
-        order = col.argsort(stable=True)
-        return row[order], col[order]
-
-    def _neighbors_in_batch(
-        self, node: Tensor, batch: Tensor, num_probes: int
-    ) -> Tensor:
-        # For each node, the positions in the batch of its e nearest, -1 where
-        # one is not of the same sub-graph.
-        num_gallery, num_edges = self.neighbor.size(0), self.num_edges
-        local = torch.full((num_probes * num_gallery,), -1)
-        if self.probe_neighbor is None:
-            local[batch * num_gallery + node] = torch.arange(node.numel())
-            found = self.neighbor[node, :num_edges]
-            return local[found + (batch * num_gallery).view(-1, 1)]
-
-        row = node[:num_probes] - num_gallery
-        image, shift = node[num_probes:], batch[num_probes:] * num_gallery
-        local[shift + image] = torch.arange(num_probes, node.numel())
-        listed = torch.full((node.numel(), num_edges), -1)
-        found = self.probe_neighbor[row, :num_edges]
-        offset = torch.arange(num_probes).view(-1, 1) * num_gallery
-        listed[:num_probes, : found.size(1)] = local[found + offset]
-        found = self.neighbor[image, :num_edges]
-        listed[num_probes:, : found.size(1)] = local[found + shift.view(-1, 1)]
-        if self.inserted is not None:
-            at, image = _pairs_of(self.inserted, row)
-            place = local[at * num_gallery + image]
-            listed[place[place >= 0], num_edges - 1] = at[place >= 0]
-        return listed
+    def _induced(
+        self, probe: int, image: np.ndarray, place: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        node = image
+        if self._probe_edges is None:
+            node = np.append(image, probe)
+        place[node] = np.arange(node.size)
+        if self._probe_edges is None:
+            out = self._edges.induced(node, place)
+        else:
+            row = probe - self.neighbor.size(0)
+            out = self._probe_edges.induced(row, image, place)
+        place[node] = -1
+        return out
 
 
-def _pairs_of(pairs: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
-    first = pairs[0].contiguous()
-    start = torch.searchsorted(first, row)
-    count = torch.searchsorted(first, row, right=True) - start
-    at = torch.arange(row.numel()).repeat_interleave(count)
-    within = torch.arange(at.numel()) - (count.cumsum(0) - count)[at]
-    return at, pairs[1, start[at] + within]
+def _concatenate(parts: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def _by_column(parts: list[list[np.ndarray]]) -> Tensor:
+    # Columns are 1-hop, 2-hop and probe in each sub-graph; in a batch, probes,
+    # then 1-hop, then 2-hop.
+    near, far, probe = zip(*parts, strict=True)
+    return _concatenate([*probe, *near, *far])
 
 
 def _check_table(name: str, table: Tensor, num_gallery: int) -> Tensor:
