@@ -8,7 +8,11 @@ from torch_geometric_reid.pipeline.config import (
     LinkConfig,
     RankConfig,
 )
-from torch_geometric_reid.pipeline.connect import Connectivity, connect, connect_all
+from torch_geometric_reid.pipeline.connectivity import (
+    Connectivity,
+    connect,
+    connect_all,
+)
 from torch_geometric_reid.pipeline.hold_out import hold_out
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures

@@ -7,7 +7,7 @@ from torch_geometric_reid.distance import fuse_distance, pairwise_distance
 from torch_geometric_reid.nn import ECGCN
 from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.pipeline.config import Config
-from torch_geometric_reid.pipeline.connect import Connectivity, connect_all
+from torch_geometric_reid.pipeline.connectivity import Connectivity, connect_all
 from torch_geometric_reid.rerank import k_reciprocal, k_reciprocal_from_distance
 
 

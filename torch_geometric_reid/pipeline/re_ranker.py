@@ -21,7 +21,7 @@ from torch_geometric_reid.nn import ECGCN, FAGCN
 from torch_geometric_reid.pipeline.aggregate import GRAPHS, Features, aggregate
 from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import Config
-from torch_geometric_reid.pipeline.connect import Connectivity, connect
+from torch_geometric_reid.pipeline.connectivity import Connectivity, connect
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.train import make_affinity, train_ec, train_fa
 

@@ -20,6 +20,7 @@ class FoldedECGCN(torch.nn.Module):
       :math:`\mathbf{D}^{-1} \mathbf{A} (\mathbf{X} - \mathbf{1}
       \mathbf{x}_p^{\top}) \mathbf{W}_1 = \mathbf{D}^{-1} \mathbf{A} (\mathbf{X}
       \mathbf{W}_1 - \mathbf{1} \mathbf{x}_p^{\top} \mathbf{W}_1)`;
+    - a neighbour's weight in the mean is computed once for all layers;
     - the last layer is taken at the 1-hop nodes only.
 
     Args:
@@ -51,7 +52,6 @@ class FoldedECGCN(torch.nn.Module):
             scale = norm.weight / (variance + norm.eps).sqrt()
             self.weights.append((conv.lin.weight * scale.view(-1, 1)).detach().t())
             self.biases.append((norm.bias - norm.running_mean * scale).detach())
-        self.convs = model.convs
         self.classifier = model.classifier
 
     def project(self, x: Tensor) -> Tensor:
@@ -63,22 +63,31 @@ class FoldedECGCN(torch.nn.Module):
     ) -> Tensor:
         start, size = num_sampled_nodes[:2]
         last = len(self.weights) - 1
-        for i, conv in enumerate(self.convs):
+        weight = _mean_weight(edge_index)
+        for i, bias in enumerate(self.biases):
             if i == last:
-                edge_index = _edges_into(edge_index, start, size)
-            x = conv.gather(x, edge_index)
-            if i > 0:
-                x = x @ self.weights[i]
-            x = (x + self.biases[i]).relu_()
+                edge_index, weight = _edges_into(edge_index, weight, start, size)
+            x = edge_index.matmul(x, weight, reduce='sum', transpose=True)
+            x = torch.addmm(bias, x, self.weights[i]) if i > 0 else x.add_(bias)
+            x.relu_()
         return self.classifier(x)
 
 
-def _edges_into(edge_index: EdgeIndex, start: int, size: int) -> EdgeIndex:
+def _mean_weight(edge_index: EdgeIndex) -> Tensor:
+    (colptr, _), _ = edge_index.get_csc()
+    degree = colptr.diff()
+    return (1 / degree).repeat_interleave(degree, output_size=edge_index.size(1))
+
+
+def _edges_into(
+    edge_index: EdgeIndex, weight: Tensor, start: int, size: int
+) -> tuple[EdgeIndex, Tensor]:
     (colptr, row), _ = edge_index.get_csc()
     first, last = int(colptr[start]), int(colptr[start + size])
     col = edge_index[1][first:last].as_tensor() - start
-    return EdgeIndex(
+    edges = EdgeIndex(
         torch.stack([row[first:last], col]),
         sparse_size=(edge_index.num_rows, size),
         sort_order='col',
     )
+    return edges, weight[first:last]

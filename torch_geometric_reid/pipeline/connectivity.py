@@ -21,6 +21,9 @@ from torch_geometric_reid.transforms import (
     FuseEdges,
 )
 
+HIDDEN_ELEMENTS = 2**22  # of a layer's output at a time: what caches hold
+HIDDEN_ELEMENTS_CUDA = 2**27
+
 
 class Connectivity(NamedTuple):
     r"""The scored gallery images of each probe.
@@ -142,7 +145,14 @@ def score(
         sampler,
         input_nodes=probe,
         transform=T.Compose(transforms),
-        batch_size=config.batch_size,
+        batch_size=_batch_size(sampler, config, x.is_cuda),
     )
     bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
     return torch.cat([batch.connectivity_distance for batch in bar])
+
+
+def _batch_size(sampler: HardGallerySampler, config: ECConfig, is_cuda: bool) -> int:
+    k1, k2 = sampler.num_neighbors
+    num_nodes = min(1 + k1 + k1 * k2, 1 + sampler.neighbor.size(0))
+    elements = HIDDEN_ELEMENTS_CUDA if is_cuda else HIDDEN_ELEMENTS
+    return max(1, elements // (num_nodes * config.hidden_channels))

@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from slow_subgraph import lists, subgraph
@@ -77,7 +78,8 @@ def test_connect_with_another_conv():
         assert torch.allclose(out.distance[p], slow(model, features, p)[1], atol=1e-4)
 
 
-def test_probes_do_not_depend_on_each_other_or_the_batch():
+@pytest.mark.parametrize('elements', [1, 2**22])
+def test_probes_do_not_depend_on_each_other_or_the_batch(elements, monkeypatch):
     features, model = make_features(), make_model()
     out = connect(model, features, CONFIG)
     some = torch.tensor([5, 0, 3])
@@ -91,10 +93,11 @@ def test_probes_do_not_depend_on_each_other_or_the_batch():
         image=features.patch.image[mine][order],
         x=features.patch.x[mine][order],
     )
+    monkeypatch.setattr(
+        'torch_geometric_reid.pipeline.connectivity.HIDDEN_ELEMENTS', elements
+    )
     few = connect(
-        model,
-        Features(features.query[some], features.gallery, patch),
-        ECConfig(num_neighbors=(8, 3), num_edges=4, batch_size=1),
+        model, Features(features.query[some], features.gallery, patch), CONFIG
     )
     assert few.image.equal(out.image[some])
     assert torch.allclose(few.distance, out.distance[some], atol=1e-5)
