@@ -1,5 +1,6 @@
-r"""Exact :math:`k`-nearest neighbours, through Faiss or plain PyTorch."""
+r""":math:`k`-nearest neighbours, through Faiss or plain PyTorch."""
 
+import logging
 from importlib.util import find_spec
 
 import torch
@@ -7,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn.pool import L2KNNIndex, MIPSKNNIndex
-from torch_geometric.nn.pool.knn import KNNOutput
+from torch_geometric.nn.pool.knn import KNNIndex, KNNOutput
 
+from torch_geometric_reid.approximate import ApproximateIndex
 from torch_geometric_reid.checks import (
     check_choice,
     check_features,
@@ -17,9 +19,12 @@ from torch_geometric_reid.checks import (
     cut,
 )
 
+logger = logging.getLogger(__name__)
+
 METRICS = ('cosine', 'ip', 'sqeuclidean')
 FAISS_MAX_K = 2048  # PyG's `KNNIndex` caps the neighbours there
 BLOCK_ELEMENTS = 2**25  # scores held at a time: 128 MiB
+EXACT_ELEMENTS = 2**18  # features in float64: 2 MiB, which caches hold
 
 
 def knn(
@@ -34,9 +39,10 @@ def knn(
 ) -> KNNOutput:
     r"""Finds the :math:`k` nearest neighbours of each query in :obj:`x`.
 
-    The result is exact and the same for every back end: candidates whose
-    float32 scores differ by no more than rounding are scored again in float64,
-    and equal scores (after rounding to float32) are ordered by index.
+    The result is exact and the same for :obj:`"faiss"` and :obj:`"torch"`:
+    candidates whose float32 scores differ by no more than rounding are scored
+    again in float64, and equal scores (after rounding to float32) are ordered by
+    index. With :obj:`"ivf"`, some neighbours may be missed.
 
     Args:
         x (torch.Tensor): The features :math:`(N, d)` to search in, float16,
@@ -51,9 +57,12 @@ def knn(
         exclude_self (bool, optional): If set to :obj:`True` and no
             :obj:`query` is given, an item is no neighbour of itself (its
             duplicates are). (default: :obj:`True`)
-        backend (str, optional): :obj:`"faiss"` or :obj:`"torch"`. By default,
-            Faiss is used where it is installed (for features on a GPU, where
-            its GPU build is). (default: :obj:`None`)
+        backend (str, optional): :obj:`"faiss"`, :obj:`"torch"` or, for more
+            items than can be compared with each other, :obj:`"ivf"`, an
+            :class:`~torch_geometric_reid.approximate.ApproximateIndex` whose
+            measured recall is logged. By default, Faiss is used where it is
+            installed (for features on a GPU, where its GPU build is); never an
+            approximate index. (default: :obj:`None`)
         chunk_size (int, optional): The number of queries handled at a time.
             By default, as many as hold 128 MiB of scores.
             (default: :obj:`None`)
@@ -196,10 +205,11 @@ def _by_score_then_index(score: Tensor, index: Tensor) -> KNNOutput:
 def _choose_backend(backend: str | None, x: Tensor, size: int) -> str:
     if backend is None:
         return 'faiss' if size <= FAISS_MAX_K and _has_faiss(x) else 'torch'
-    check_choice('backend', backend, ('faiss', 'torch'))
-    if backend == 'faiss' and find_spec('faiss') is None:
+    check_choice('backend', backend, ('faiss', 'torch', 'ivf'))
+    if backend != 'torch' and find_spec('faiss') is None:
         raise ImportError(
-            '\'backend="faiss"\' needs Faiss: pip install torch_geometric_reid[faiss]'
+            f'\'backend="{backend}"\' needs Faiss: '
+            f'pip install torch_geometric_reid[faiss]'
         )
     return 'torch' if size > FAISS_MAX_K else backend
 
@@ -223,10 +233,19 @@ class _Search:
         self.metric = metric
         self.size = size
         self.norm = x.norm(dim=1).max()
-        self.index = None
+        self.exact = backend != 'ivf'
+        self.index: KNNIndex | None = None
         if backend == 'faiss':
-            cls = L2KNNIndex if metric == 'sqeuclidean' else MIPSKNNIndex
-            self.index = cls(x)
+            self.index = (L2KNNIndex if metric == 'sqeuclidean' else MIPSKNNIndex)(x)
+        elif backend == 'ivf':
+            kind = 'sqeuclidean' if metric == 'sqeuclidean' else 'ip'
+            self.index = index = ApproximateIndex(x, size, kind)
+            logger.info(
+                'an approximate index of %d cells, %d of them visited: recall %.3f',
+                index.num_cells,
+                index.num_visited,
+                index.recall,
+            )
 
     def __call__(self, query: Tensor, k: int, self_id: Tensor | None) -> KNNOutput:
         score, index = self._candidates(query)
@@ -243,7 +262,7 @@ class _Search:
             score[row], index[row] = self._order(
                 query[row], score[row], index[row], tied
             )
-        if 0 < k <= close.size(1):  # a tie with what was left out
+        if self.exact and 0 < k <= close.size(1):  # a tie with what was left out
             for part in close[:, k - 1].nonzero().view(-1).split(self._rows()):
                 own = None if self_id is None else self_id[part]
                 score[part, :k], index[part, :k] = self._contest(
@@ -255,7 +274,11 @@ class _Search:
         if self.index is None:
             return self._scores(query).topk(self.size, dim=1)
         score, index = self.index.search(query, self.size)
-        return -score if self.metric == 'sqeuclidean' else score, index
+        if self.metric == 'sqeuclidean':
+            score = -score
+        for part in (index < 0).any(dim=1).nonzero().view(-1).split(self._rows()):
+            score[part], index[part] = self._scores(query[part]).topk(self.size, dim=1)
+        return score, index
 
     def _scores(self, query: Tensor) -> Tensor:
         score = query @ self.x.t()
@@ -293,7 +316,7 @@ class _Search:
 
     def _exact(self, query: Tensor, row: Tensor, item: Tensor) -> Tensor:
         outs = [query.new_empty(0)]
-        size = max(1, BLOCK_ELEMENTS // (4 * self.x.size(1)))
+        size = max(1, EXACT_ELEMENTS // self.x.size(1))
         for i, j in zip(row.split(size), item.split(size), strict=True):
             q, x = query[i].to(torch.float64), self.x[j].to(torch.float64)
             if self.metric == 'sqeuclidean':

@@ -79,6 +79,23 @@ class ECGCNConv(MessagePassing):
         return x_j
 
     def message_and_aggregate(self, edge_index: Adj, x: Tensor) -> Tensor:
+        if isinstance(edge_index, EdgeIndex) and self.aggr == 'mean':
+            weight = mean_weight(edge_index, x.dtype)
+            return edge_index.matmul(x, weight, reduce='sum', transpose=True)
         if isinstance(edge_index, EdgeIndex):
-            return edge_index.matmul(other=x, reduce=self.aggr, transpose=True)
+            return edge_index.matmul(x, reduce=self.aggr, transpose=True)
         return spmm(edge_index, x, reduce=self.aggr)
+
+
+def mean_weight(edge_index: EdgeIndex, dtype: torch.dtype) -> Tensor:
+    r"""Returns the weights :math:`(|\mathcal{E}|)` with which the sum over a node's
+    neighbours is their mean.
+
+    Args:
+        edge_index (EdgeIndex): The column-sorted edges.
+        dtype (torch.dtype): The weights' type.
+    """
+    (colptr, _), _ = edge_index.get_csc()
+    degree = colptr.diff()
+    weight = degree.to(dtype).reciprocal_()
+    return weight.repeat_interleave(degree, output_size=edge_index.size(1))

@@ -81,7 +81,7 @@ class ECGCN(torch.nn.Module):
         num_sampled_nodes: list[int] | None = None,
     ) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = norm(conv(x, edge_index)).relu()
+            x = norm(conv(x, edge_index)).relu_()
         if num_sampled_nodes is not None:
             x = x[num_sampled_nodes[0] : num_sampled_nodes[0] + num_sampled_nodes[1]]
         return self.classifier(x)

@@ -6,6 +6,7 @@ from torch.nn import BatchNorm1d
 from torch_geometric import EdgeIndex
 
 from torch_geometric_reid.nn.conv import ECGCNConv
+from torch_geometric_reid.nn.conv.ecgcn_conv import mean_weight
 from torch_geometric_reid.nn.models.ecgcn import ECGCN
 
 
@@ -63,7 +64,7 @@ class FoldedECGCN(torch.nn.Module):
     ) -> Tensor:
         start, size = num_sampled_nodes[:2]
         last = len(self.weights) - 1
-        weight = _mean_weight(edge_index)
+        weight = mean_weight(edge_index, x.dtype)
         for i, bias in enumerate(self.biases):
             if i == last:
                 edge_index, weight = _edges_into(edge_index, weight, start, size)
@@ -71,12 +72,6 @@ class FoldedECGCN(torch.nn.Module):
             x = torch.addmm(bias, x, self.weights[i]) if i > 0 else x.add_(bias)
             x.relu_()
         return self.classifier(x)
-
-
-def _mean_weight(edge_index: EdgeIndex) -> Tensor:
-    (colptr, _), _ = edge_index.get_csc()
-    degree = colptr.diff()
-    return (1 / degree).repeat_interleave(degree, output_size=edge_index.size(1))
 
 
 def _edges_into(
