@@ -20,12 +20,8 @@ features) and a tenth of distractors in the gallery.
 
 import argparse
 import json
-import os
-import resource
 import runpy
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,7 +31,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from cases import make_case
+from process import peak, run
 from torch import Tensor
 
 from torch_geometric_reid import rerank
@@ -43,7 +40,6 @@ from torch_geometric_reid.metrics import evaluate
 
 SIZES = {'full': (3368, 15913), 'small': (700, 3800)}
 GROWTH = (5_000, 10_000, 20_000, 50_000, 100_000)
-NUM_IDS, NUM_CAMERAS, DISTRACTORS, LATENT = 750, 6, 0.1, 48
 PEERS = {
     'torchreid': 'reid/utils/rerank.py',
     'fastreid': 'evaluation/rerank.py',
@@ -60,29 +56,6 @@ JOBS = {
 }
 FROM_DISTANCE = 'k_reciprocal_from_distance'
 SAME_RESULT = (*PEERS, FROM_DISTANCE, 'k_reciprocal')
-
-
-def make_case(
-    num_probes: int, num_gallery: int, dim: int, noise: float
-) -> dict[str, np.ndarray]:
-    generator = torch.Generator().manual_seed(0)
-
-    def randn(*size: int) -> Tensor:
-        return torch.randn(*size, generator=generator)
-
-    num = num_probes + num_gallery
-    identity = torch.randint(1, NUM_IDS + 1, (num,), generator=generator)
-    camera = torch.randint(NUM_CAMERAS, (num,), generator=generator)
-    spread = noise * randn(num, 1).div(3).exp()
-    x = randn(NUM_IDS + 1, LATENT)[identity] + spread * randn(num, LATENT)
-    x += 0.3 * randn(NUM_CAMERAS, LATENT)[camera]
-    distractor = torch.rand(num, generator=generator) < DISTRACTORS
-    distractor[:num_probes] = False
-    identity[distractor] = 0
-    x[distractor] = 1.5 * randn(int(distractor.sum()), LATENT)
-    x = F.normalize(x @ randn(LATENT, dim) + 0.3 * randn(num, dim))
-    arrays = {'x': x, 'identity': identity, 'camera': camera}
-    return {name: array.numpy() for name, array in arrays.items()}
 
 
 def euclidean(x: Tensor, y: Tensor) -> Tensor:
@@ -131,15 +104,6 @@ def fixed_gallery(query: Tensor, gallery: Tensor) -> dict[str, float]:
     }
 
 
-def peak() -> float:
-    """Returns the largest memory of this process so far in GB."""
-    status = Path('/proc/self/status')
-    if status.exists():  # on Linux, `ru_maxrss` starts from the parent's memory
-        line = next(x for x in status.read_text().splitlines() if 'VmHWM' in x)
-        return int(line.split()[1]) * 1024 / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # macOS: bytes
-
-
 def work(name: str, folder: Path, threads: int) -> None:
     """Runs one job in this process; prints its seconds and memory."""
     torch.set_num_threads(threads)
@@ -171,17 +135,8 @@ def work(name: str, folder: Path, threads: int) -> None:
     print(json.dumps(result))
 
 
-def run(name: str, folder: Path, threads: int) -> dict[str, float]:
-    """Runs one job in a process of its own."""
-    command = [sys.executable, __file__, '--work', name, '--folder', str(folder)]
-    out = subprocess.run(
-        [*command, '--threads', str(threads)],
-        env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(out.stdout.splitlines()[-1])
+def start(name: str, folder: Path, threads: int) -> dict[str, Any]:
+    return run(__file__, '--work', name, '--folder', str(folder), threads=threads)
 
 
 def save_case(case: dict[str, np.ndarray], num_probes: int, folder: Path) -> None:
@@ -216,7 +171,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     print('| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
     floor, reference = 0.0, None
     for name in ['distances', *peers, FROM_DISTANCE, *JOBS]:
-        results = [run(name, folder, args.threads) for _ in range(args.repeats)]
+        results = [start(name, folder, args.threads) for _ in range(args.repeats)]
         seconds, cpu, memory = (
             min(result[key] for result in results)
             for key in ('seconds', 'cpu', 'memory')
@@ -235,7 +190,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
             f'{memory:.2f} | {difference} | {quality} |',
             flush=True,
         )
-    result = run('KReciprocal', folder, args.threads)
+    result = start('KReciprocal', folder, args.threads)
     print(
         f'\nKReciprocal: prepared in {result["seconds"]:.2f} s, a probe takes '
         f'{result["median"]:.1f} ms (median; 95 % below {result["p95"]:.1f} ms)'
@@ -253,8 +208,8 @@ def grow(args: argparse.Namespace, folder: Path) -> None:
         case = make_case(num_probes, num_gallery, args.dim, args.noise)
         save_case(case, num_probes, folder)
         del case
-        floor = run('distances', folder, args.threads)['seconds']
-        result = run(name, folder, args.threads)
+        floor = start('distances', folder, args.threads)['seconds']
+        result = start(name, folder, args.threads)
         seconds, memory = result['seconds'], result['memory']
         matrix = 4 * (num_probes + num_gallery) ** 2 / 1e9
         rows.append((num_gallery, seconds, floor, memory, matrix))

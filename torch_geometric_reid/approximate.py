@@ -70,7 +70,9 @@ class ApproximateIndex(KNNIndex):
 
         metric = faiss.METRIC_INNER_PRODUCT if self.metric == 'ip' else faiss.METRIC_L2
         quantizer = faiss.IndexFlat(channels, metric)
-        return faiss.IndexIVFFlat(quantizer, channels, self.num_cells, metric)
+        index = faiss.IndexIVFFlat(quantizer, channels, self.num_cells, metric)
+        index.cp.max_points_per_centroid = 2 * ITEMS_OF_A_CELL
+        return index
 
     def _least(self, emb: Tensor, sample: Tensor, k: int) -> Tensor:
         # The score of the k-th nearest, less what rounding may change.

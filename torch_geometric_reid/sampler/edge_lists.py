@@ -52,10 +52,9 @@ class EdgeLists:
         shift = start - end + size
         entry = shift.repeat(size)
         entry += np.arange(entry.size)
-        source = place[self.row[entry]]
-        kept = source >= 0
+        source = place.take(self.row.take(entry))
+        present = source >= 0
         if lost is not None:
-            kept[lost[1] - shift[lost[0]]] = False
-        before = np.zeros(kept.size + 1, dtype=np.int64)
-        kept.cumsum(out=before[1:])
-        return source[kept], before[end] - before[end - size]
+            present[lost[1] - shift[lost[0]]] = False
+        kept = present.nonzero()[0]
+        return source.take(kept), np.diff(kept.searchsorted(end), prepend=0)

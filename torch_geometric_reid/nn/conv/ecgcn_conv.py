@@ -65,7 +65,12 @@ class ECGCNConv(MessagePassing):
         self.lin.reset_parameters()
 
     def forward(self, x: Tensor, edge_index: Adj, size: Size = None) -> Tensor:
-        return self.lin(self.gather(x, edge_index, size))
+        if self.out_channels > self.in_channels:
+            return self.lin(self.gather(x, edge_index, size))
+        # A mean of products is a product of means, but needs less to be kept for
+        # the gradient.
+        out = self.gather(x @ self.lin.weight.t(), edge_index, size)
+        return out if self.lin.bias is None else out + self.lin.bias
 
     def gather(self, x: Tensor, edge_index: Adj, size: Size = None) -> Tensor:
         r"""Returns the neighbours' means, which hold no parameters."""

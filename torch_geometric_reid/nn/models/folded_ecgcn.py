@@ -1,6 +1,7 @@
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import BatchNorm1d
 from torch_geometric import EdgeIndex
@@ -63,26 +64,22 @@ class FoldedECGCN(torch.nn.Module):
         self, x: Tensor, edge_index: EdgeIndex, num_sampled_nodes: list[int]
     ) -> Tensor:
         start, size = num_sampled_nodes[:2]
-        last = len(self.weights) - 1
+        (colptr, row), _ = edge_index.get_csc()
         weight = mean_weight(edge_index, x.dtype)
         for i, bias in enumerate(self.biases):
-            if i == last:
-                edge_index, weight = _edges_into(edge_index, weight, start, size)
-            x = edge_index.matmul(x, weight, reduce='sum', transpose=True)
+            if i == len(self.weights) - 1:
+                colptr = colptr[start : start + size + 1]
+                first, last = int(colptr[0]), int(colptr[-1])
+                row, weight = row[first:last], weight[first:last]
+                colptr = colptr - first
+            x = F.embedding_bag(
+                row,
+                x,
+                colptr,
+                mode='sum',
+                per_sample_weights=weight,
+                include_last_offset=True,
+            )
             x = torch.addmm(bias, x, self.weights[i]) if i > 0 else x.add_(bias)
             x.relu_()
         return self.classifier(x)
-
-
-def _edges_into(
-    edge_index: EdgeIndex, weight: Tensor, start: int, size: int
-) -> tuple[EdgeIndex, Tensor]:
-    (colptr, row), _ = edge_index.get_csc()
-    first, last = int(colptr[start]), int(colptr[start + size])
-    col = edge_index[1][first:last].as_tensor() - start
-    edges = EdgeIndex(
-        torch.stack([row[first:last], col]),
-        sparse_size=(edge_index.num_rows, size),
-        sort_order='col',
-    )
-    return edges, weight[first:last]

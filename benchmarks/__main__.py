@@ -1,0 +1,245 @@
+r"""Every stage against its peer or its plain form, and against the floor.
+
+    python benchmarks             # all of it
+    python benchmarks --only FA   # the stages whose name holds a word
+
+Ours and the other side run in the same minute, each in a process of its own, so that
+its peak memory above the start, with the features loaded, is its own. Of three runs
+the fastest counts, and the memory of the last (slow jobs run once). Large tensors
+lie in huge pages on both sides, as PyTorch does on Linux where the environment has
+THP_MEM_ALLOC_ENABLE=1. The floor is what the arithmetic alone would take: the
+operations that no exact saving removes over the measured rate of matrix products, or
+the bytes that have to be read and written over the measured bandwidth of a copy.
+
+What the other side leaves out is in its favour: padded EC-GCN is given its sub-graphs,
+while ours samples them within the time; torchreid is given distances.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from cases import make_case
+from jobs import BATCH, CAPACITY, FA_DIM, HIDDEN, JOBS, K1, Case
+from process import peak, reset_peak, run
+
+from torch_geometric_reid.knn import knn
+
+SLOW = 8.0  # seconds from which on one run has to do
+QUERY, TRAIN = 3368, 12936
+
+
+class Stage(NamedTuple):
+    name: str
+    ours: str
+    plain: str
+    floor: Callable[[Any], float]
+    unit: str
+    threads: int = 2
+
+
+class Floor(NamedTuple):
+    """The measured rates, and the sizes that operations are counted from."""
+
+    gflops: float
+    gbytes: float
+    nodes: float = 0.0  # of a sub-graph
+    edges: float = 0.0
+
+    def connectivity(self, num_layers: int) -> float:
+        # The first layer is a product for the whole gallery, the last one is
+        # taken at the 1-hop nodes.
+        layer = 2 * HIDDEN * HIDDEN
+        inner = (num_layers - 2) * self.nodes + K1
+        return (layer * (inner + 2 * K1)) / 1e9 / self.gflops
+
+    def training(self, num_layers: int) -> float:
+        # Forward, weights, inputs; the first layer's inputs need no gradient.
+        layer = 2 * HIDDEN * HIDDEN
+        products = (3 * num_layers - 1) * self.nodes + 3 * 2 * K1
+        return layer * products / 1e9 / self.gflops
+
+    def aggregation(self, num_classes: int = 751) -> float:
+        layer = 2 * 2 * TRAIN * 2 * FA_DIM * FA_DIM
+        classifier = 3 * 2 * TRAIN * FA_DIM * num_classes
+        similarity = 2 * 2 * TRAIN * TRAIN * FA_DIM  # halves of three, and one whole
+        return (layer + classifier + similarity) / 1e9 / self.gflops
+
+    def subgraph(self) -> float:
+        lists = self.nodes * 10 * 8
+        return (lists + 16 * self.nodes + 16 * self.edges) / 1e9 / self.gbytes
+
+
+def stages() -> list[Stage]:
+    pairs = TRAIN * TRAIN
+    connectivity = [
+        Stage(
+            f'EC-GCN inference, {n} layers',
+            f'EC-GCN inference, {n} layers',
+            f'EC-GCN inference, {n} layers, plain',
+            lambda floor, n=n: floor.connectivity(n),
+            'probe',
+        )
+        for n in (4, 5)
+    ]
+    return [
+        *(
+            Stage(
+                f'{name}, one thread', f'sampler {name}', 'sampler, plain',
+                Floor.subgraph, 'probe', threads=1,
+            )
+            for name in ('HGS', 'RPGS')
+        ),
+        *connectivity,
+        Stage(
+            'EC-GCN training, 4 layers', 'EC-GCN training, 4 layers',
+            'EC-GCN training, 4 layers, plain',
+            lambda floor: floor.training(4), 'probe',
+        ),
+        Stage(
+            'FA-GCN training', 'FA-GCN training', 'FA-GCN training, plain',
+            Floor.aggregation, 'step',
+        ),
+        *(
+            Stage(
+                name, name, 'kNN, bare Faiss',
+                lambda floor: 2 * pairs * 512 / 1e9 / floor.gflops, 'table',
+            )
+            for name in ('kNN', 'kNN, PyTorch alone')
+        ),
+        Stage(
+            'k-reciprocal', 'k-reciprocal', 'k-reciprocal, torchreid',
+            lambda floor: 2 * (QUERY + TRAIN) ** 2 * 512 / 1e9 / floor.gflops,
+            'ranking',
+        ),
+        Stage(
+            'evaluation', 'evaluation', 'evaluation, argsort',
+            lambda floor: 4 * QUERY * TRAIN / 1e9 / floor.gbytes, 'ranking',
+        ),
+    ]  # fmt: skip
+
+
+def measure_rates() -> Floor:
+    a, b = torch.randn(2, 2048, 2048)
+    c, d = torch.randn(2, 2**26)
+
+    def best(function: Callable[[], Any]) -> float:
+        seconds = []
+        for _ in range(6):
+            start = time.perf_counter()
+            function()
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    return Floor(
+        2 * 2048**3 / 1e9 / best(lambda: a @ b),
+        2 * 4 * 2**26 / 1e9 / best(lambda: c.copy_(d)),
+    )
+
+
+def work(name: str, folder: Path, threads: int) -> None:
+    torch.set_num_threads(threads)
+    arrays = np.load(folder / 'case.npz')
+    case = Case(*(torch.from_numpy(arrays[key]) for key in Case._fields))
+    function = JOBS[name](case)
+    torch.ones(512, 512) @ torch.ones(512, 512)  # starts the threads
+    seconds: list[float] = []
+    while len(seconds) < 3 and not (seconds and seconds[0] > SLOW):
+        reset_peak()
+        before, start = peak(), time.perf_counter()
+        units, out = function()
+        seconds.append(time.perf_counter() - start)
+        memory = peak() - before
+    if out is not None:
+        np.save(folder / f'{name}.npy', np.asarray(out, dtype=np.float64))
+    result = {'seconds': min(seconds) / units, 'memory': memory}
+    print(json.dumps(result))
+
+
+def difference(stage: Stage, folder: Path) -> str:
+    paths = [folder / f'{name}.npy' for name in (stage.ours, stage.plain)]
+    if not all(path.exists() for path in paths):
+        return ''
+    return f'{np.abs(np.load(paths[0]) - np.load(paths[1])).max():.0e}'
+
+
+def duration(seconds: float) -> str:
+    return f'{1000 * seconds:.3g} ms' if seconds < 1 else f'{seconds:.3g} s'
+
+
+def compare(args: argparse.Namespace, folder: Path) -> None:
+    features = make_case(QUERY, TRAIN, 512, args.noise)
+    x = torch.from_numpy(features['x'])
+    case = Case(
+        x[:QUERY],
+        x[QUERY:],
+        torch.from_numpy(features['identity'][QUERY:]),
+        knn(x[QUERY:], 300).index,
+    )
+    np.savez(folder / 'case.npz', **{k: v.numpy() for k, v in case._asdict().items()})
+    floor = measure_rates()
+    print(
+        f'{date.today()}, {torch.get_num_threads()} threads: {floor.gflops:.0f} '
+        f'GFLOP/s in a product of 2048, {floor.gbytes:.1f} GB/s in a copy\n'
+    )
+    print(
+        '| stage | for a | ours | other side | ratio | floor | share of floor | '
+        'GB | other side | ratio | difference |\n' + '| --- ' * 2 + '| ---: ' * 9 + '|'
+    )
+    done: dict[str, dict[str, float]] = {}
+    for stage in stages():
+        if args.only not in stage.name:
+            continue
+        for name in (stage.ours, stage.plain):
+            if name not in done:
+                done[name] = run(
+                    __file__, '--work', name, '--folder', str(folder),
+                    threads=stage.threads,
+                )  # fmt: skip
+        ours, other = done[stage.ours], done[stage.plain]
+        least = stage.floor(floor._replace(**sizes(folder)))
+        print(
+            f'| {stage.name} | {stage.unit} | {duration(ours["seconds"])} | '
+            f'{duration(other["seconds"])} | '
+            f'{other["seconds"] / ours["seconds"]:.2f} | {duration(least)} | '
+            f'{100 * least / ours["seconds"]:.0f} % | {ours["memory"]:.2f} | '
+            f'{other["memory"]:.2f} | {ours["memory"] / other["memory"]:.2f} | '
+            f'{difference(stage, folder)} |',
+            flush=True,
+        )
+    nodes, edges = sizes(folder).values()
+    print(f'\na sub-graph has {nodes:.0f} nodes of {CAPACITY} and {edges:.0f} edges')
+
+
+def sizes(folder: Path) -> dict[str, float]:
+    path = folder / 'sampler HGS.npy'
+    if not path.exists():
+        run(__file__, '--work', 'sampler HGS', '--folder', str(folder), threads=1)
+    nodes, edges = np.load(path) / BATCH
+    return {'nodes': nodes, 'edges': edges}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--only', default='', help='a word of the name of stages')
+    parser.add_argument('--noise', type=float, default=0.8)
+    parser.add_argument('--work', choices=JOBS, help=argparse.SUPPRESS)
+    parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
+    parser.add_argument('--threads', type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work is not None:
+        work(args.work, args.folder, args.threads)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        compare(args, Path(folder))
+
+
+if __name__ == '__main__':
+    main()
