@@ -201,12 +201,18 @@ def test_weights_are_those_of_the_distance(splits):
     assert -1e-5 < link.min() <= link.max() < 1 + 1e-5
 
 
-def test_training_inside_no_grad(splits):
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+def test_training_without_gradients_around_it(splits, mode):
     train, query, gallery = splits
-    ranker = GraphReRanker(Config(links=replace(TINY, num_probes=64)))
-    ranker.fit(train.x, train.y)
-    with torch.no_grad():
-        assert ranker.rank(query.x, gallery.x).isfinite().all()
+    config = Config(links=replace(TINY, num_probes=64))
+    expected = GraphReRanker(config).fit(train.x, train.y, gallery.x)
+    expected = expected.rank(query.x, gallery.x)
+    ranker = GraphReRanker(config).fit(train.x, train.y)
+    with mode():
+        assert ranker.rank(query.x, gallery.x).equal(expected)  # trains here
+        x = [part.x.clone() for part in (train, query, gallery)]
+        ranker = GraphReRanker(config).fit(x[0], train.y.clone(), x[2])
+        assert ranker.rank(*x[1:]).equal(expected)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')

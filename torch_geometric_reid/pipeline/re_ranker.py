@@ -76,6 +76,8 @@ class GraphReRanker:
         self._train: tuple[Tensor, Tensor] | None = None
         self._reference: Tensor | None = None
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def fit(
         self,
         x: Tensor,
@@ -242,9 +244,10 @@ class GraphReRanker:
         gallery = self._prepare('gallery', gallery)
         if self._train is not None and not self._knows(gallery):
             config = self.config
-            self.links = LinkReRanker(
-                *self._train, gallery, config.links, config.seed, progress
-            )
+            with torch.inference_mode(False):
+                self.links = LinkReRanker(
+                    *self._train, gallery, config.links, config.seed, progress
+                )
             self._reference = gallery
         if self.links is None:
             raise RuntimeError("The re-ranker has no links (call 'fit' first)")
@@ -253,6 +256,7 @@ class GraphReRanker:
     def _knows(self, gallery: Tensor) -> bool:
         return self._reference is not None and torch.equal(self._reference, gallery)
 
+    @torch.inference_mode(False)
     def _prepare(self, name: str, x: Any) -> Tensor:
         x = check_features(name, x, nonzero=True).to(self.device)
         if self.in_channels is not None and x.size(1) != self.in_channels:
