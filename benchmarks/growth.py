@@ -140,7 +140,7 @@ def grow(args: argparse.Namespace, folder: Path) -> None:
     for size in args.galleries:
         np.save(folder / 'x.npy', make_case(PROBES, size, DIM, 0.8)['x'])
         for name, stage in STAGES.items():
-            if size > stage.largest:
+            if size > stage.largest or args.only not in name:
                 continue
             out = run(
                 __file__, '--work', name, '--folder', str(folder), threads=args.threads
@@ -157,6 +157,7 @@ def grow(args: argparse.Namespace, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--galleries', type=int, nargs='+', default=SIZES)
+    parser.add_argument('--only', default='', help='a word of the name of stages')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--plot', type=Path, default=Path('growth.png'))
     parser.add_argument('--work', choices=STAGES, help=argparse.SUPPRESS)

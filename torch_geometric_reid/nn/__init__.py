@@ -1,4 +1,4 @@
-from torch_geometric_reid.nn.conv import ECGCNConv, FAGCNConv
+from torch_geometric_reid.nn.conv import AffinityConv, ECGCNConv, FAGCNConv
 from torch_geometric_reid.nn.loss import (
     FocalLoss,
     SupervisedContrastiveLoss,
@@ -16,6 +16,7 @@ from torch_geometric_reid.nn.models import (
 __all__ = [
     'ECGCN',
     'FAGCN',
+    'AffinityConv',
     'ECGCNConv',
     'FAGCNConv',
     'FocalLoss',

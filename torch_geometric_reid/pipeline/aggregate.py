@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.nn import SimpleConv
 
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.knn import dot_rounding
-from torch_geometric_reid.nn import FAGCN, NeighborMean
+from torch_geometric_reid.nn import FAGCN, AffinityConv, NeighborMean
 from torch_geometric_reid.pipeline.patch import Patch
 from torch_geometric_reid.transforms import AffinityGraph
 
@@ -105,7 +104,7 @@ def _patch_gallery(
     # An image g with a probe among its k nearest loses its k-th neighbour to it:
     # its row of A~ F changes by two terms.
     x = data.x
-    gathered = SimpleConv(aggr='add')(x, data.edge_index, data.edge_weight)
+    gathered = AffinityConv()(x, data.edge_index, data.edge_weight)
     loop = data.edge_index[0] == data.edge_index[1]
     degree = 1 / data.edge_weight[loop]  # the self-loop weighs one
     unit = F.normalize(x)

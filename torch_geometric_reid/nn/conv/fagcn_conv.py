@@ -1,15 +1,13 @@
-from typing import Any, Final
+from typing import Any
 
-import torch
 from torch import Tensor
-from torch_geometric import EdgeIndex
-from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
-from torch_geometric.utils import spmm
+
+from torch_geometric_reid.nn.conv.affinity_conv import AffinityConv
 
 
-class FAGCNConv(MessagePassing):
+class FAGCNConv(AffinityConv):
     r"""The feature aggregation layer, eq. (2) of `"Feature Aggregation and
     Connectivity for Object Re-Identification"
     <https://doi.org/10.1016/j.patcog.2024.110869>`_.
@@ -47,12 +45,9 @@ class FAGCNConv(MessagePassing):
           :math:`(|\mathcal{V}_t|, F_{out})` if bipartite
     """
 
-    SUPPORTS_FUSED_EDGE_INDEX: Final[bool] = True
-
     def __init__(
         self, in_channels: int, out_channels: int, bias: bool = True, **kwargs: Any
     ) -> None:
-        kwargs.setdefault('aggr', 'add')
         super().__init__(**kwargs)
 
         self.in_channels = in_channels
@@ -87,42 +82,8 @@ class FAGCNConv(MessagePassing):
             x = (x, x)
         return self.combine(x[1], self.gather(x, edge_index, edge_weight, size))
 
-    def gather(
-        self,
-        x: OptPairTensor,
-        edge_index: Adj,
-        edge_weight: OptTensor = None,
-        size: Size = None,
-    ) -> Tensor:
-        r"""Returns :math:`\mathbf{\tilde{A}} \mathbf{X}`, which holds no
-        parameters.
-        """
-        if torch.compiler.is_compiling() and isinstance(edge_index, EdgeIndex):
-            edge_index = edge_index.as_tensor()
-
-        # propagate_type: (x: OptPairTensor, edge_weight: OptTensor)
-        return self.propagate(edge_index, x=x, edge_weight=edge_weight, size=size)
-
     def combine(self, x: Tensor, gathered: Tensor) -> Tensor:
         r"""Returns :math:`[ \mathbf{X} \, \Vert \, \mathbf{\tilde{A}} \mathbf{X} ]
         \mathbf{W} + \mathbf{b}`, row by row.
         """
         return self.lin_root(x) + self.lin_neighbor(gathered)
-
-    def message(self, x_j: Tensor, edge_weight: OptTensor) -> Tensor:
-        return x_j if edge_weight is None else edge_weight.view(-1, 1) * x_j
-
-    def message_and_aggregate(
-        self,
-        edge_index: Adj,
-        x: OptPairTensor,
-        edge_weight: OptTensor,
-    ) -> Tensor:
-        if isinstance(edge_index, EdgeIndex):
-            return edge_index.matmul(
-                other=x[0],
-                input_value=edge_weight,
-                reduce=self.aggr,
-                transpose=True,
-            )
-        return spmm(edge_index, x[0], reduce=self.aggr)

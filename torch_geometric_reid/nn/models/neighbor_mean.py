@@ -1,8 +1,9 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch_geometric.nn import SimpleConv
 from torch_geometric.typing import Adj, OptTensor
+
+from torch_geometric_reid.nn.conv import AffinityConv
 
 
 class NeighborMean(torch.nn.Module):
@@ -24,7 +25,7 @@ class NeighborMean(torch.nn.Module):
     def __init__(self, concat: bool = False):
         super().__init__()
         self.concat = concat
-        self.conv = SimpleConv(aggr='add')
+        self.conv = AffinityConv()
 
     def forward(
         self, x: Tensor, edge_index: Adj, edge_weight: OptTensor = None
