@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
+
+from torch_geometric_reid.optional import require
 
 BARE = 'array'  # the key of an array that its file gives no name
 PARTS_OF_DATA = [DataEdgeAttr, DataTensorAttr, GlobalStorage]  # PyG allows `Data`
@@ -64,7 +64,7 @@ def read_torch(path: Path) -> Arrays:
 
 
 def read_hdf5(path: Path) -> Arrays:
-    h5py = _optional('h5py', path)
+    h5py = require('h5py', f"'{path}'", 'files')
 
     def read(key: str) -> Any:
         with h5py.File(path, 'r') as file:
@@ -86,7 +86,7 @@ def read_matlab(path: Path) -> Arrays:
         head = file.read(520)
     if b'\x89HDF\r\n\x1a\n' in (head[:8], head[512:]):  # version 7.3
         return read_hdf5(path)
-    io = _optional('scipy.io', path)
+    io = require('scipy.io', f"'{path}'", 'files')
 
     def read(key: str) -> Any:
         array = io.loadmat(path, variable_names=[key])[key]
@@ -97,15 +97,6 @@ def read_matlab(path: Path) -> Arrays:
         return array
 
     return {key: partial(read, key) for key, _, _ in io.whosmat(path)}
-
-
-def _optional(name: str, path: Path) -> ModuleType:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"'{path}' needs '{name}': pip install torch_geometric_reid[files]"
-        ) from error
 
 
 def _hdf5_array(file: Any, item: Any) -> Any:

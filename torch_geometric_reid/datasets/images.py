@@ -1,0 +1,85 @@
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_geometric_reid.optional import require
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+
+
+@dataclass(frozen=True, eq=False)
+class ImageList:
+    r"""Pictures on disk, with the identity and the camera of each.
+
+    Args:
+        paths (list[pathlib.Path]): The files.
+        y (torch.Tensor): The identities, int64 :math:`(N)`.
+        camera (torch.Tensor): The cameras, int64 :math:`(N)`.
+    """
+
+    paths: list[Path]
+    y: Tensor
+    camera: Tensor
+
+    @property
+    def names(self) -> list[str]:
+        r"""The file names without their folder."""
+        return [path.name for path in self.paths]
+
+    def image(self, i: int) -> Tensor:
+        r"""Returns a picture as RGB, uint8 :math:`(H, W, 3)`.
+
+        Args:
+            i (int): Its position in the list.
+        """
+        return read_image(self.paths[i])
+
+    def select(self, mask: Tensor) -> 'ImageList':
+        r"""Returns the pictures for which a boolean mask :math:`(N)` is
+        :obj:`True`.
+        """
+        paths = [self.paths[i] for i in mask.nonzero().view(-1).tolist()]
+        return ImageList(paths, self.y[mask], self.camera[mask])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    r"""Returns the files of a folder that are pictures by their suffix, sorted by
+    name. Hidden files are none.
+    """
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith('.')
+    )
+
+
+def read_image(
+    path: str | PathLike[str], size: tuple[int, int] | None = None
+) -> Tensor:
+    r"""Reads a picture as RGB, uint8 :math:`(H, W, 3)`.
+
+    Args:
+        path (str or os.PathLike): The file.
+        size (tuple[int, int], optional): The height and width to bring it to, by
+            bilinear interpolation with antialiasing. (default: :obj:`None`)
+
+    Raises:
+        ImportError: If :obj:`PIL` is not installed.
+        ValueError: If the file is missing, damaged or no picture.
+    """
+    pil = require('PIL.Image', f"'{path}'", 'images')
+    try:
+        with pil.open(path) as file:
+            picture = file.convert('RGB')
+    except Exception as error:  # formats raise whatever their parsers meet
+        raise ValueError(f"'{path}' cannot be read as a picture: {error}") from error
+    if size is not None:
+        picture = picture.resize((size[1], size[0]), pil.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(picture))

@@ -1,0 +1,116 @@
+"""The ranking lists of a page."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from html import escape
+from typing import Any, NamedTuple
+
+from torch_geometric_reid.visualization.captions import captions
+from torch_geometric_reid.visualization.pixels import image_uri, to_pixels
+from torch_geometric_reid.visualization.ranked import RankedList
+
+GROUPS = ('worst', 'best')
+CONTROLS = """<div class="browse" hidden>
+<fieldset><legend>Probes:</legend>{choices}</fieldset>
+<button type="button" class="previous">Previous</button>
+<output aria-live="polite"></output>
+<button type="button" class="next">Next</button>
+<span class="hint">or the keys ← and →</span>
+</div>"""
+
+
+class ProbeCard(NamedTuple):
+    r"""What a page shows of one probe.
+
+    Attributes:
+        name: What it is called.
+        ap: Its average precision in :math:`[0, 1]`, NaN if it has no match.
+        lists: Its ranking list by each method.
+        probe_image: Its picture, or :obj:`None`; see :meth:`plot_ranking_lists`.
+        gallery_image: A function from a row of the gallery to its picture, or
+            :obj:`None` for tiles that show the row.
+    """
+
+    name: str
+    ap: float
+    lists: Mapping[str, RankedList]
+    probe_image: Any
+    gallery_image: Callable[[int], Any] | None
+
+
+def probes_markup(probes: Sequence[ProbeCard]) -> str:
+    r"""Returns the lists of probes as HTML: the half with the lower average
+    precision as the worst, lowest first, and the others as the best, highest first.
+    """
+    if not probes:
+        return ''
+    ordered = sorted(probes, key=lambda card: -1 if math.isnan(card.ap) else card.ap)
+    half = (len(ordered) + 1) // 2
+    groups = dict(zip(GROUPS, (ordered[:half], ordered[half:][::-1]), strict=True))
+    groups = {name: cards for name, cards in groups.items() if cards}
+    choices = ''.join(
+        f'<label><input type="radio" name="group" value="{name}"'
+        f'{" checked" if name == GROUPS[0] else ""}>{name}</label>'
+        for name in groups
+    )
+    body = '\n'.join(_card(card, name) for name in groups for card in groups[name])
+    return (
+        '<section aria-labelledby="probes"><h2 id="probes">Ranking lists</h2>\n'
+        '<p class="hint">Each list runs from the nearest gallery image on. A solid '
+        'green frame and ✓: the probe’s identity. A dashed red frame and ✗: '
+        'another. The number is the distance; <i>p</i> is the probability of a link, '
+        'where a method has it.</p>\n'
+        f'{CONTROLS.format(choices=choices)}\n{body}\n</section>'
+    )
+
+
+def _card(card: ProbeCard, group: str) -> str:
+    ap = 'no match' if math.isnan(card.ap) else f'{100 * card.ap:.1f} %'
+    picture = None if card.gallery_image is None else _pictures(card.gallery_image)
+    lists = '\n'.join(
+        f'<section><h4>{escape(name)}</h4><ol>{_items(ranked, picture)}</ol></section>'
+        for name, ranked in card.lists.items()
+    )
+    probe = '<span class="tile">probe</span>'
+    if card.probe_image is not None:
+        uri = image_uri(to_pixels('probe_image', card.probe_image))
+        probe = _picture(uri, f'probe {card.name}')
+    return (
+        f'<article class="probe" data-group="{group}"><h3>{escape(card.name)} '
+        f'(average precision: {ap})</h3>\n<div class="probe-body">'
+        f'<div>{probe}<span class="caption">probe</span></div>\n'
+        f'<div class="lists">{lists}</div></div></article>'
+    )
+
+
+def _pictures(gallery_image: Callable[[int], Any]) -> Callable[[int], str]:
+    @cache
+    def picture(row: int) -> str:
+        return image_uri(to_pixels('gallery_image', gallery_image(row)))
+
+    return picture
+
+
+def _items(ranked: RankedList, picture: Callable[[int], str] | None) -> str:
+    items = []
+    pairs = zip(ranked.image.tolist(), ranked.match.tolist(), strict=True)
+    for rank, ((row, match), (distance, link)) in enumerate(
+        zip(pairs, captions(ranked), strict=True), start=1
+    ):
+        text = f'rank {rank}: gallery image {row}, {"match" if match else "no match"}'
+        shown = f'<span class="tile" title="{text}">{row}</span>'
+        if picture is not None:
+            shown = _picture(picture(row), text)
+        mark = '✓' if match else '✗'
+        link = '' if link is None else f'<br><i>p</i> {link}'
+        items.append(
+            f'<li class="{"match" if match else "other"}">{shown}<span '
+            f'class="caption"><b>{mark}</b> {distance}{link}</span></li>'
+        )
+    return ''.join(items)
+
+
+def _picture(uri: str, text: str) -> str:
+    text = escape(text)
+    return f'<span class="picture" title="{text}"><img src="{uri}" alt="{text}"></span>'
