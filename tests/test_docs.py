@@ -4,6 +4,7 @@ import inspect
 import pkgutil
 import re
 import shlex
+import warnings
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -50,13 +51,23 @@ def test_options_have_the_values_of_the_preset(column, config):
         assert (name, table[name][column]) == (name, expected)
 
 
-def test_quickstart_runs():
-    result = doctest.testfile(
-        str(DOCS / 'quickstart.rst'),
-        module_relative=False,
-        optionflags=doctest.NORMALIZE_WHITESPACE,
-    )
-    assert result.attempted > 40
+PAGES = sorted(page.name for page in DOCS.glob('*.rst') if '\n>>> ' in page.read_text())
+
+
+def test_pages_with_programs():
+    names = ['backbone', 'choosing', 'features', 'quickstart', 'samplers']
+    assert [f'{name}.rst' for name in names] == PAGES
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_programs_run(page):
+    with warnings.catch_warnings():
+        result = doctest.testfile(
+            str(DOCS / page),
+            module_relative=False,
+            optionflags=doctest.NORMALIZE_WHITESPACE,
+        )
+    assert result.attempted > 10
     assert result.failed == 0
 
 

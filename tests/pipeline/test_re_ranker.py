@@ -82,6 +82,15 @@ def test_same_seed_same_distances_for_any_number_of_workers(ranker, splits):
     assert not other.rank(query.x, gallery.x).allclose(expected)
 
 
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+def test_training_without_gradients_around_it(ranker, splits, mode):
+    train, query, gallery = splits
+    expected = ranker.rank(query.x, gallery.x)
+    with mode():
+        other = GraphReRanker(SMALL).fit(train.x.clone(), train.y.clone())
+        assert other.rank(query.x, gallery.x).equal(expected)
+
+
 def test_training_leaves_the_global_random_state_alone(splits):
     train = splits[0]
     torch.manual_seed(7)

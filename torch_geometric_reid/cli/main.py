@@ -8,6 +8,7 @@ from typing import Any
 from torch_geometric.data import Data
 
 from torch_geometric_reid.cli.evaluate import run_evaluate
+from torch_geometric_reid.cli.experiment import run_experiment
 from torch_geometric_reid.cli.links import print_links
 from torch_geometric_reid.cli.parser import make_parser
 from torch_geometric_reid.cli.rerank import run_rerank
@@ -84,4 +85,5 @@ COMMANDS = {
     'run': _run,
     'rerank': run_rerank,
     'evaluate': run_evaluate,
+    'experiment': run_experiment,
 }

@@ -1,28 +1,34 @@
 from argparse import ArgumentParser as PlainParser
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
+from torch_geometric_reid.cli.experiment import EXPERIMENTS
 from torch_geometric_reid.cli.rerank import METHODS
+from torch_geometric_reid.experiments.published import BACKBONES
 from torch_geometric_reid.metrics.evaluation import APS
 from torch_geometric_reid.pipeline import Config
+from torch_geometric_reid.pipeline.aggregate import GRAPHS
 
 PRESETS: dict[str, Callable[[], Config]] = {'small': Config, 'paper': Config.paper}
+PAPER_K = {'dukemtmcreid': 10, 'veri776': 20}
 
 
 def make_parser(argv: Sequence[str]) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid`.
 
     Args:
-        argv (list): The arguments: a preset among them becomes the default of
-            all options.
+        argv (list): The arguments: a preset and a data set among them choose the
+            defaults of all options.
     """
     first = PlainParser(add_help=False, allow_abbrev=False)
     first.add_argument('--preset', choices=PRESETS, default='small')
-    preset = first.parse_known_args(argv)[0].preset
+    first.add_argument('--data', default='')
+    known = first.parse_known_args(argv)[0]
+    preset = known.preset
 
     parser = ArgumentParser(
         prog='tg-reid',
@@ -58,6 +64,53 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
     commands.add_subcommand(
         'evaluate', _evaluate_options(), help='evaluate features or a ranking'
     )
+    commands.add_subcommand(
+        'experiment',
+        _experiment_options(preset, known.data),
+        help='a table or figure of the paper, or its controls',
+    )
+    return parser
+
+
+def _experiment_options(preset: str, data: str) -> ArgumentParser:
+    parser = ArgumentParser(description='Example: tg-reid experiment lambda --seeds 1')
+    parser.add_argument('name', choices=EXPERIMENTS, help='the experiment')
+    parser.add_argument(
+        '--data',
+        type=str,
+        default='omniglot242',
+        help='omniglot242, a file with splits, market1501, dukemtmcreid or veri776',
+    )
+    parser.add_argument(
+        '--root', type=str | None, metavar='FOLDER', help='folder of the last three'
+    )
+    parser.add_argument(
+        '--features',
+        type=str | None,
+        metavar='FILE',
+        help='file of their features, if not there',
+    )
+    parser.add_argument(
+        '--backbone',
+        choices=BACKBONES,
+        default='r50',
+        help='whose published figures table2 shows',
+    )
+    parser.add_argument('--seeds', type=PositiveInt, default=3, help='number of seeds')
+    parser.add_argument(
+        '--values',
+        type=list[float] | None,
+        help='values of a sweep, or probes of ranklist',
+    )
+    parser.add_argument(
+        '--graph',
+        type=str | None,
+        help=f'the only graph at test time: {", ".join(GRAPHS)}',
+    )
+    config = PRESETS[preset]()
+    if preset == 'paper' and data in PAPER_K and config.fa is not None:
+        config = replace(config, fa=replace(config.fa, k=PAPER_K[data]))
+    _add_config(parser, preset, config, Path('runs/experiments'))
     return parser
 
 
@@ -110,19 +163,21 @@ def _add_sets(parser: ArgumentParser) -> None:
 def _options(preset: str, example: str) -> ArgumentParser:
     parser = ArgumentParser(description=example)
     parser.add_argument(
+        '--json', type=Path | None, metavar='FILE', help='write the rows of the table'
+    )
+    _add_config(parser, preset, PRESETS[preset](), Path('runs/last'))
+    return parser
+
+
+def _add_config(parser: ArgumentParser, preset: str, config: Config, out: Path) -> None:
+    parser.add_argument(
         '--preset',
         type=str,
         default=preset,
         help='defaults of all options: small (two CPU cores) or paper',
     )
     parser.add_argument('--config', action='config', help='YAML file of options')
-    parser.add_argument(
-        '--json', type=Path | None, metavar='FILE', help='write the rows of the table'
-    )
-    parser.add_argument(
-        '--out', type=Path, default=Path('runs/last'), help='folder of the run'
-    )
+    parser.add_argument('--out', type=Path, default=out, help='folder of the run')
     parser.add_argument('--quiet', action='store_true', help='no progress bars')
     parser.add_class_arguments(Config)
-    parser.set_defaults(asdict(PRESETS[preset]()))
-    return parser
+    parser.set_defaults(asdict(config))

@@ -76,8 +76,6 @@ class GraphReRanker:
         self._train: tuple[Tensor, Tensor] | None = None
         self._reference: Tensor | None = None
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
     def fit(
         self,
         x: Tensor,
@@ -124,13 +122,20 @@ class GraphReRanker:
             if reference is not None:
                 reference = self._prepare('reference', reference)
                 check_same_dim('reference', reference, 'x', x)
-                self.links = LinkReRanker(
-                    x, y, reference, config.links, config.seed, progress
-                )
+                with torch.inference_mode(False):
+                    self.links = LinkReRanker(
+                        x, y, reference, config.links, config.seed, progress
+                    )
             else:
                 self._train = (x, y)
-            self.in_channels = in_channels
-            return self
+        else:
+            with torch.inference_mode(False), torch.enable_grad():
+                self._fit_paper(x, y, progress)
+        self.in_channels = in_channels
+        return self
+
+    def _fit_paper(self, x: Tensor, y: Tensor, progress: bool) -> None:
+        config = self.config
         if config.fa is not None:
             self.fa = train_fa(x, y, config.fa, config.seed, progress)
             graph = make_affinity(config.fa)(Data(x=x))
@@ -141,8 +146,6 @@ class GraphReRanker:
             self.mahalanobis = Mahalanobis(x, y if within else None)
         if config.ec is not None:
             self.ec = train_ec(x, y, config.ec, config.seed, progress)
-        self.in_channels = in_channels
-        return self
 
     def rank(
         self,

@@ -1,0 +1,87 @@
+r"""What was trained or computed before, on disk."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from torch_geometric_reid import __version__
+
+
+class Cache:
+    r"""Tensors in a folder, each file named by the hash of what it was made from.
+
+    A file is written beside its place and then moved there, so that it is whole
+    or not there at all. It holds its key and the hash of its tensors; a file that
+    does not agree with them is made anew, with a warning.
+
+    Args:
+        folder (pathlib.Path): The folder, which is made at the first file.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def get(
+        self,
+        kind: str,
+        key: Mapping[str, Any],
+        make: Callable[[], Mapping[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        r"""Returns tensors from the folder, or makes and keeps them.
+
+        Args:
+            kind (str): What they are; files' names begin with it.
+            key (dict): All that they depend on, as JSON can hold it.
+            make (callable): Makes them.
+
+        Returns:
+            The tensors, on the CPU.
+        """
+        text = json.dumps({**key, 'kind': kind, 'version': __version__}, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:24]
+        path = self.folder / f'{kind}-{name}.safetensors'
+        if path.exists():
+            try:
+                return _read(path, text)
+            except (SafetensorError, OSError, ValueError) as error:
+                warnings.warn(
+                    f"'{path}' is damaged and is made anew ({error})", stacklevel=2
+                )
+        tensors = {
+            name: value.detach().cpu().contiguous() for name, value in make().items()
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f'.{os.getpid()}.part')
+        save_file(tensors, part, {'key': text, 'digest': digest(tensors)})
+        part.replace(path)
+        return tensors
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    r"""Returns a hash of tensors' names, types, shapes and values."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        sha.update(f'{name} {value.dtype} {list(value.shape)}'.encode())
+        sha.update(value.view(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def _read(path: Path, text: str) -> dict[str, Tensor]:
+    with safe_open(path, 'pt') as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.get('key') != text:
+        raise ValueError('it was made from something else')
+    if metadata.get('digest') != digest(tensors):
+        raise ValueError('its values are not those that were written')
+    return tensors
