@@ -72,3 +72,5 @@ def test_rejects():
         ApproximateIndex(x, 3, recall=1.5)
     with pytest.raises(ValueError, match="'k'"):
         ApproximateIndex(x, 0)
+    with pytest.raises(ValueError, match="'metric'.*cosine"):
+        ApproximateIndex(x, 3, 'cosine')

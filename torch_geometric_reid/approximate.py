@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNIndex
 
-from torch_geometric_reid.checks import check_positive
+from torch_geometric_reid.checks import check_choice, check_positive
 
 SAMPLED = 256  # items that the recall is measured on
 ITEMS_OF_A_CELL = 39  # fewer are too few to train a cell on, says Faiss
@@ -35,12 +35,14 @@ class ApproximateIndex(KNNIndex):
         recall (float): The share that was found.
 
     Raises:
-        ValueError: If :obj:`recall` is out of its range or :obj:`k < 1`.
+        ValueError: If :obj:`recall` is out of its range, :obj:`metric` is another
+            one or :obj:`k < 1`.
         ImportError: If Faiss is not installed.
     """
 
     def __init__(self, emb: Tensor, k: int, metric: str = 'ip', recall: float = 0.95):
         check_positive('k', k)
+        check_choice('metric', metric, ('ip', 'sqeuclidean'))
         if not 0 < recall <= 1:
             raise ValueError(
                 f"'recall' needs to be above 0 and at most 1 (got {recall})"

@@ -78,3 +78,12 @@ def test_ecgcn_conv_compiles_without_graph_breaks(fused):
     conv = ECGCNConv(3, 5)
     compiled = torch.compile(conv, fullgraph=True, backend='aot_eager')
     assert torch.allclose(compiled(x, edge_index), conv(x, edge_index), atol=1e-6)
+
+
+@pytest.mark.parametrize('aggr', ['max', 'add'])
+@pytest.mark.parametrize('out_channels', [3, 8])
+def test_ecgcn_conv_aggregates_features_and_not_products(aggr, out_channels):
+    x, edge_index = torch.randn(6, 4), torch.randint(6, (2, 20))
+    conv = ECGCNConv(4, out_channels, aggr=aggr)
+    expected = conv.lin(conv.gather(x, edge_index))
+    assert torch.allclose(conv(x, edge_index), expected, atol=1e-6)

@@ -65,7 +65,7 @@ class ECGCNConv(MessagePassing):
         self.lin.reset_parameters()
 
     def forward(self, x: Tensor, edge_index: Adj, size: Size = None) -> Tensor:
-        if self.out_channels > self.in_channels:
+        if self.aggr != 'mean' or self.out_channels > self.in_channels:
             return self.lin(self.gather(x, edge_index, size))
         # A mean of products is a product of means, but needs less to be kept for
         # the gradient.
