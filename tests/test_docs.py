@@ -12,7 +12,7 @@ import pytest
 
 import torch_geometric_reid
 from torch_geometric_reid.cli.parser import make_parser
-from torch_geometric_reid.pipeline import Config
+from torch_geometric_reid.pipeline import Config, to_yaml
 
 DOCS = Path(__file__).parents[1] / 'docs'
 SMALL, PAPER = Config(), Config.paper()
@@ -79,7 +79,9 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize('command', COMMANDS)
-def test_commands_parse(command):
+def test_commands_parse(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('options.yaml').write_text(to_yaml(Config()))
     argv = shlex.split(command)
     args = make_parser(argv).parse_args(argv)
     assert args.subcommand == argv[0]

@@ -81,7 +81,8 @@ def check_ids(name: str, ids: Any, size: int) -> Tensor:
 
     Raises:
         TypeError: If :obj:`ids` is no array of integers.
-        ValueError: If :obj:`ids` is not of shape :math:`(N)`.
+        ValueError: If :obj:`ids` is not of shape :math:`(N)`, or beyond 64 bits with
+            a sign.
     """
     try:
         ids = torch.as_tensor(ids)
@@ -97,6 +98,8 @@ def check_ids(name: str, ids: Any, size: int) -> Tensor:
             f"'{name}' needs one id for each of {size} items "
             f'(got shape {list(ids.shape)})'
         )
+    if ids.dtype == torch.uint64 and (ids.view(torch.int64) < 0).any():
+        raise ValueError(f"'{name}' needs to hold integers below 2 ** 63")
     return ids.to(torch.int64)
 
 

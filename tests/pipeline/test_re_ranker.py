@@ -106,7 +106,7 @@ def test_labels_and_cameras_of_the_test_set_change_no_distance(splits):
         'self', 'query', 'gallery', 'graph', 'progress',
     ]  # fmt: skip
     assert list(inspect.signature(GraphReRanker.fit).parameters) == [
-        'self', 'x', 'y', 'reference', 'progress',
+        'self', 'x', 'y', 'reference', 'progress', 'checkpoint',
     ]  # fmt: skip
     plain = compare(train, query, gallery, SMALL)
     train, query, gallery = train.clone(), query.clone(), gallery.clone()

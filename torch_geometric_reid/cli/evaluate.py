@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from torch_geometric_reid.cli.table import format_table
 from torch_geometric_reid.datasets import load_features
+from torch_geometric_reid.datasets.array_file import ArrayFile
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.metrics import Evaluation, evaluate, evaluate_topk
 
@@ -46,9 +46,8 @@ def print_evaluation(result: Evaluation, json_path: Path | None) -> None:
 
 def _read_ranking(path: str) -> torch.Tensor:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return torch.from_numpy(file['index'])
-    except (KeyError, ValueError, EOFError) as error:
+        return torch.as_tensor(ArrayFile(path)['index'])
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"'{path}' is no ranking: it needs an array 'index' of gallery positions "
             f'[Q, k] in an npz file ({error})'

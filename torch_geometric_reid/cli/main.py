@@ -13,6 +13,7 @@ from torch_geometric_reid.cli.links import print_links
 from torch_geometric_reid.cli.parser import make_parser
 from torch_geometric_reid.cli.rerank import run_rerank
 from torch_geometric_reid.cli.table import format_table
+from torch_geometric_reid.cli.tune import run_tune
 from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.pipeline import (
     Config,
@@ -86,4 +87,5 @@ COMMANDS = {
     'rerank': run_rerank,
     'evaluate': run_evaluate,
     'experiment': run_experiment,
+    'tune': run_tune,
 }

@@ -8,6 +8,7 @@ from jsonargparse.typing import PositiveInt
 
 from torch_geometric_reid.cli.experiment import EXPERIMENTS
 from torch_geometric_reid.cli.rerank import METHODS
+from torch_geometric_reid.cli.tune import tune_options
 from torch_geometric_reid.experiments.published import BACKBONES
 from torch_geometric_reid.metrics.evaluation import APS
 from torch_geometric_reid.pipeline import Config
@@ -69,6 +70,11 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
         _experiment_options(preset, known.data),
         help='a table or figure of the paper, or its controls',
     )
+    commands.add_subcommand(
+        'tune',
+        tune_options(preset, PRESETS[preset]()),
+        help='choose options on held-out training identities',
+    )
     return parser
 
 
@@ -122,6 +128,12 @@ def _rerank_options() -> ArgumentParser:
     _add_sets(parser)
     parser.add_argument(
         '--method', choices=METHODS, default='k_reciprocal', help='the re-ranker'
+    )
+    parser.add_argument(
+        '--parameters',
+        type=Path | None,
+        metavar='FILE',
+        help='YAML file of its parameters, as tg-reid tune writes it',
     )
     parser.add_argument(
         '--out', type=Path, required=True, help='ranking to write, .npz or .csv'

@@ -1,33 +1,19 @@
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.cli.evaluate import print_evaluation
+from torch_geometric_reid.cli.tune import read_parameters
 from torch_geometric_reid.datasets import FeatureDataset
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.knn import stable_topk
 from torch_geometric_reid.metrics import evaluate
-from torch_geometric_reid.rerank import (
-    expanded_cross_neighborhood,
-    gcr,
-    gnn,
-    k_reciprocal,
-    query_expansion,
-)
+from torch_geometric_reid.pipeline.tune_options import RE_RANKERS
 
-METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    'none': pairwise_distance,
-    'k_reciprocal': k_reciprocal,
-    'gnn': gnn,
-    'qe': lambda query, gallery: query_expansion(query, gallery, database=True),
-    'ecn': expanded_cross_neighborhood,
-    'gcr': gcr,
-}
+METHODS = {'none': pairwise_distance, **RE_RANKERS}
 
 
 def run_rerank(args: Any) -> None:
@@ -37,7 +23,10 @@ def run_rerank(args: Any) -> None:
         raise ValueError(f"'--out' needs to end in .npz or .csv (got '{out}')")
     query, gallery = FeatureDataset(args.query), FeatureDataset(args.gallery)
     q, g = query[0], gallery[0]
-    distance = METHODS[args.method](q.x, g.x)
+    parameters = {}
+    if args.parameters is not None:
+        parameters = read_parameters(args.parameters).get(args.method, {})
+    distance = METHODS[args.method](q.x, g.x, **parameters)
     top = stable_topk(-distance, min(args.top, g.num_nodes))
     out.parent.mkdir(parents=True, exist_ok=True)
     WRITERS[out.suffix](out, top, query.names, gallery.names)

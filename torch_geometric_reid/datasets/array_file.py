@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from torch_geometric_reid.datasets.bounds import default_limit
 from torch_geometric_reid.datasets.readers import READERS
 
 
@@ -20,15 +21,20 @@ class ArrayFile(Mapping[str, Any]):
         path (str or os.PathLike): A file that ends in :obj:`.npz`, :obj:`.npy`,
             :obj:`.pt`, :obj:`.pth`, :obj:`.mat`, :obj:`.h5`, :obj:`.hdf5` or
             :obj:`.safetensors`.
+        max_bytes (int, optional): The most memory that an array may take. A file of a
+            few bytes can announce an array of any size, or unfold to it. By default,
+            64 times the size of the file, and at least 256 MiB.
+            (default: :obj:`None`)
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If :obj:`h5py` or :obj:`scipy` is needed and not installed.
+        ImportError: If :obj:`h5py` is needed and not installed.
         ValueError: If the file ends in something else or cannot be read.
     """
 
-    def __init__(self, path: str | PathLike[str]):
+    def __init__(self, path: str | PathLike[str], max_bytes: int | None = None):
         self.path = Path(path)
+        self.max_bytes = max_bytes
         if not has_known_suffix(path):
             raise ValueError(
                 f"'path' needs to end in one of {', '.join(READERS)} (got '{path}')"
@@ -36,7 +42,8 @@ class ArrayFile(Mapping[str, Any]):
         if not self.path.is_file():
             raise FileNotFoundError(f"'path' needs to be a file (got '{path}')")
         with _naming(f"'{self.path}'"):
-            self._arrays = READERS[self.path.suffix.lower()](self.path)
+            limit = default_limit(self.path) if max_bytes is None else max_bytes
+            self._arrays = READERS[self.path.suffix.lower()](self.path, limit)
 
     def __getitem__(self, key: str) -> Any:
         read = self._arrays[key]

@@ -41,7 +41,7 @@ def to_ids(name: str, value: Any, size: int) -> Tensor:
     if isinstance(value, np.ndarray | Tensor) and value.ndim == 2:
         value = value.reshape(-1) if 1 in value.shape else value
     if isinstance(value, Tensor) and value.is_floating_point():
-        whole = value.isfinite() & (value == value.round())
+        whole = (value.abs() < 2**63) & (value == value.round())
         value = value.to(torch.int64) if whole.all() else value
     return check_ids(name, value, size)
 
@@ -55,12 +55,12 @@ def to_texts(name: str, value: Any, size: int) -> list[str]:
     """
     if not is_text(value):
         raise TypeError(f"'{name}' needs to hold text, one for each of {size} items")
-    texts = value.reshape(-1).tolist() if isinstance(value, np.ndarray) else value
+    texts = value.reshape(-1) if isinstance(value, np.ndarray) else value
     if len(texts) != size:
         raise ValueError(
             f"'{name}' needs one text for each of {size} items (got {len(texts)})"
         )
-    return [os.fsdecode(text) for text in texts]
+    return [os.fsdecode(text) for text in list(texts)]
 
 
 def to_split_mask(name: str, value: Any, size: int, split: str) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from torch_geometric_reid.atomic import write_atomically
 from torch_geometric_reid.checks import check_positive
 from torch_geometric_reid.datasets.array_file import ArrayFile
-from torch_geometric_reid.datasets.atomic import write_atomically
 from torch_geometric_reid.datasets.backbone import (
     RGB,
     Backbone,

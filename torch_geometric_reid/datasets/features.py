@@ -37,8 +37,8 @@ class FeatureDataset(InMemoryDataset):
         FeatureDataset('features.npy', id='ids.npy')     # a file for each
         FeatureDataset('all.h5', feature='bn', id='pid') # your own names
 
-    Read are :obj:`.npz`, :obj:`.npy`, :obj:`.pt`, :obj:`.pth`, :obj:`.mat` (version
-    7.3 and before), :obj:`.h5`, :obj:`.hdf5` and :obj:`.safetensors`, none of them
+    Read are :obj:`.npz`, :obj:`.npy`, :obj:`.pt`, :obj:`.pth`, :obj:`.mat` (versions
+    5 to 7.3), :obj:`.h5`, :obj:`.hdf5` and :obj:`.safetensors`, none of them
     by means of pickle, so that no file can run code. PyTorch files may hold a tensor,
     a (nested) dictionary or a :class:`~torch_geometric.data.Data`.
 
@@ -73,6 +73,10 @@ class FeatureDataset(InMemoryDataset):
         keep_junk (bool, optional): If set to :obj:`True`, keeps the images with
             identity :obj:`-1`, which count neither as right nor as wrong.
             (default: :obj:`False`)
+        max_bytes (int, optional): The most memory that an array of a file may take. A
+            file of a few bytes can announce an array of any size, or unfold to it. By
+            default, 64 times the size of the file, and at least 256 MiB.
+            (default: :obj:`None`)
         transform (callable, optional): A function/transform that takes in an
             :obj:`torch_geometric.data.Data` object and returns a transformed
             version. The data object will be transformed before every access.
@@ -85,7 +89,7 @@ class FeatureDataset(InMemoryDataset):
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ImportError: If a file needs :obj:`h5py` or :obj:`scipy`, which
+        ImportError: If a file needs :obj:`h5py`, which
             :obj:`pip install torch_geometric_reid[files]` installs.
         TypeError: If an array is of another type than it needs to be.
         ValueError: If a file cannot be read, if arrays are missing, ambiguous or
@@ -109,10 +113,11 @@ class FeatureDataset(InMemoryDataset):
         name: Source = None,
         normalize: bool = True,
         keep_junk: bool = False,
+        max_bytes: int | None = None,
         transform: Callable | None = None,
     ):
         super().__init__(None, transform)
-        file = ArrayFile(path)
+        file = ArrayFile(path, max_bytes)
         keys = _keys(file, split)
         label, value = _locate('feature', feature, file, keys, required=True)
         x = to_features(label, value, normalize)
@@ -213,5 +218,5 @@ def _locate(
             f"'{kind}' needs to name an array of '{file.path}' or another file (got "
             f"'{given}', it holds {listed(file)})"
         )
-    other = ArrayFile(given)
+    other = ArrayFile(given, file.max_bytes)
     return _locate(kind, None, other, {key: key for key in other}, required=True)

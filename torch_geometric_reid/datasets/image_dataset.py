@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
+from torch_geometric_reid.atomic import write_atomically
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.datasets.align import align_features
-from torch_geometric_reid.datasets.atomic import write_atomically
 from torch_geometric_reid.datasets.images import (
     ImageList,
     list_pictures,
     read_image,
 )
 from torch_geometric_reid.datasets.keys import SPLITS, listed
-from torch_geometric_reid.datasets.readers import PARTS_OF_DATA
+from torch_geometric_reid.datasets.read_torch import PARTS_OF_DATA
 
 
 class ImageDataset(InMemoryDataset):
@@ -202,13 +202,15 @@ class ImageDataset(InMemoryDataset):
                 f"'{path}' needs a name such as '{cls.example}', which tells identity "
                 f'and camera'
             )
-        camera = int(match['camera'])
+        identity, camera = int(match['id']), int(match['camera'])
+        if max(identity, camera) >= 2**63:
+            raise ValueError(f"'{path}' needs numbers of at most 18 digits")
         if cls.num_cameras is not None and not 1 <= camera <= cls.num_cameras:
             raise ValueError(
                 f"'{path}' needs to be of a camera from 1 to {cls.num_cameras} "
                 f'(got {camera})'
             )
-        return int(match['id']), camera
+        return identity, camera
 
     def _find_features(self, features: str | PathLike[str] | None) -> Path:
         if features is not None:
@@ -247,6 +249,12 @@ class ImageDataset(InMemoryDataset):
 
     def _make(self) -> dict[str, Any]:
         images = self.image_list()
+        if not len(images):
+            folder = self._folder(self.root, self.split)
+            raise ValueError(
+                f"'root' needs pictures in '{folder}' (got only junk, or others that "
+                f'are left out)'
+            )
         own = self.folders[self.split]
         x = align_features(
             self.features,

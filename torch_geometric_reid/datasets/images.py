@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric_reid.optional import require
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')  # others run programs
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +73,24 @@ def read_image(
 
     Raises:
         ImportError: If :obj:`PIL` is not installed.
-        ValueError: If the file is missing, damaged or no picture.
+        ValueError: If the file is missing, damaged or no picture, or of more pixels
+            than :obj:`PIL.Image.MAX_IMAGE_PIXELS`.
     """
     pil = require('PIL.Image', f"'{path}'", 'images')
     try:
-        with pil.open(path) as file:
+        with pil.open(path, formats=FORMATS) as file:
+            _check_pixels(file.size, pil.MAX_IMAGE_PIXELS)
             picture = file.convert('RGB')
     except Exception as error:  # formats raise whatever their parsers meet
         raise ValueError(f"'{path}' cannot be read as a picture: {error}") from error
     if size is not None:
         picture = picture.resize((size[1], size[0]), pil.Resampling.BILINEAR)
     return torch.from_numpy(np.array(picture))
+
+
+def _check_pixels(size: tuple[int, int], limit: int | None) -> None:
+    if limit is not None and size[0] * size[1] > limit:
+        raise ValueError(
+            f'it has {size[0]} x {size[1]} pixels, more than the {limit:,} of '
+            f'PIL.Image.MAX_IMAGE_PIXELS'
+        )

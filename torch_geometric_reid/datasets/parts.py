@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from torch_geometric_reid.datasets.atomic import write_atomically
+from torch_geometric_reid.atomic import write_atomically
+from torch_geometric_reid.datasets.array_file import ArrayFile
+from torch_geometric_reid.datasets.reader import BARE
 
 OWN = re.compile(r'\.?(key\.txt|\d{5,}\.npy)(\.\d+)?')  # finished or not
 
@@ -23,7 +25,7 @@ class Parts:
     def __init__(self, folder: Path, key: str, resume: bool = True):
         self.folder = folder
         label = folder / 'key.txt'
-        if not (resume and label.is_file() and label.read_text() == key):
+        if not (resume and label.is_file() and label.read_bytes() == key.encode()):
             self.remove()
             write_atomically(label, lambda file: file.write(key.encode()))
 
@@ -43,7 +45,7 @@ class Parts:
     def join(self) -> np.ndarray:
         r"""Returns all parts without a gap as one array."""
         paths = [self._path(i) for i in range(self.num_done)]
-        return np.concatenate([np.load(path, allow_pickle=False) for path in paths])
+        return np.concatenate([ArrayFile(path)[BARE] for path in paths])
 
     def remove(self) -> None:
         r"""Removes the parts, and the folder unless it holds other files."""

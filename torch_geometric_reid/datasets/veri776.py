@@ -145,7 +145,10 @@ class VeRi776(ImageDataset):
 def _listed_images(path: Path, images: ImageList) -> ImageList:
     if not path.is_file():
         return images
-    names = set(path.read_text().split())
+    try:
+        names = set(path.read_text('utf-8').split())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"'{path}' needs to be a list of names ({error})") from error
     folder = images.paths[0].parent
     missing = sorted(names - set(images.names))
     if missing:
@@ -166,8 +169,10 @@ def _listed_images(path: Path, images: ImageList) -> ImageList:
 def _check_labels(path: Path, images: ImageList) -> None:
     if not path.is_file():
         return
-    text = path.read_bytes().decode('gb18030')  # holds gb2312, which Expat cannot read
     try:
+        text = path.read_bytes().decode('gb18030')  # of which Expat cannot read gb2312
+        if '<!DOCTYPE' in text:
+            raise ValueError('a document type can make a short text endless')
         items = ElementTree.fromstring(text).iter('Item')
         labels = {
             item.attrib['imageName']: (

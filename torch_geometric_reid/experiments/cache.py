@@ -2,18 +2,15 @@ r"""What was trained or computed before, on disk."""
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from torch_geometric_reid import __version__
+from torch_geometric_reid.atomic import read_tensors, write_tensors
 
 
 class Cache:
@@ -52,36 +49,15 @@ class Cache:
         if path.exists():
             try:
                 return _read(path, text)
-            except (SafetensorError, OSError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 warnings.warn(
                     f"'{path}' is damaged and is made anew ({error})", stacklevel=2
                 )
-        tensors = {
-            name: value.detach().cpu().contiguous() for name, value in make().items()
-        }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f'.{os.getpid()}.part')
-        save_file(tensors, part, {'key': text, 'digest': digest(tensors)})
-        part.replace(path)
-        return tensors
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    r"""Returns a hash of tensors' names, types, shapes and values."""
-    sha = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
-        sha.update(f'{name} {value.dtype} {list(value.shape)}'.encode())
-        sha.update(value.view(-1).view(torch.uint8).numpy().data)
-    return sha.hexdigest()
+        return write_tensors(path, make(), {'key': text})
 
 
 def _read(path: Path, text: str) -> dict[str, Tensor]:
-    with safe_open(path, 'pt') as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, metadata = read_tensors(path)
     if metadata.get('key') != text:
         raise ValueError('it was made from something else')
-    if metadata.get('digest') != digest(tensors):
-        raise ValueError('its values are not those that were written')
     return tensors

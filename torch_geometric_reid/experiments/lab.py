@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Data
 
+from torch_geometric_reid.atomic import digest
 from torch_geometric_reid.checks import check_choice, check_positive
 from torch_geometric_reid.distance import Mahalanobis
-from torch_geometric_reid.experiments.cache import Cache, digest
+from torch_geometric_reid.experiments.cache import Cache
 from torch_geometric_reid.experiments.data import ReIDData
 from torch_geometric_reid.experiments.result import Value
 from torch_geometric_reid.metrics import Evaluation, evaluate

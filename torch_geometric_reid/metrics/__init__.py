@@ -11,14 +11,26 @@ from torch_geometric_reid.metrics.graph_statistics import (
     graph_statistics,
 )
 from torch_geometric_reid.metrics.metric import ReIDMetric
+from torch_geometric_reid.metrics.verification import (
+    Roc,
+    pair_labels,
+    roc,
+    threshold_at_fpr,
+    tpr_at_fpr,
+)
 
 __all__ = [
     'Calibration',
     'Evaluation',
     'GraphStatistics',
     'ReIDMetric',
+    'Roc',
     'calibration',
     'evaluate',
     'evaluate_topk',
     'graph_statistics',
+    'pair_labels',
+    'roc',
+    'threshold_at_fpr',
+    'tpr_at_fpr',
 ]

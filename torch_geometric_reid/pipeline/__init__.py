@@ -1,4 +1,5 @@
 from torch_geometric_reid.pipeline.aggregate import Features, aggregate
+from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.compare import Comparison, compare
 from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import (
@@ -20,8 +21,11 @@ from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
 from torch_geometric_reid.pipeline.run_folder import save_run, to_yaml, write_rows
 from torch_geometric_reid.pipeline.train import train_ec, train_fa
 from torch_geometric_reid.pipeline.train_links import predict_links, train_links
+from torch_geometric_reid.pipeline.trust import Trust, fit_trust, hold_out_hard
+from torch_geometric_reid.pipeline.tune import Trial, Tuning, tune
 
 __all__ = [
+    'Checkpoint',
     'Comparison',
     'Config',
     'Connectivity',
@@ -34,11 +38,16 @@ __all__ = [
     'Patch',
     'PatchFeatures',
     'RankConfig',
+    'Trial',
+    'Trust',
+    'Tuning',
     'aggregate',
     'compare',
     'connect',
     'connect_all',
+    'fit_trust',
     'hold_out',
+    'hold_out_hard',
     'predict_links',
     'rerank',
     'save_run',
@@ -46,5 +55,6 @@ __all__ = [
     'train_ec',
     'train_fa',
     'train_links',
+    'tune',
     'write_rows',
 ]

@@ -7,6 +7,7 @@ import torch_geometric.transforms as T
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
+from torch_geometric.nn.pool.knn import KNNOutput
 from tqdm import tqdm
 
 from torch_geometric_reid.knn import dot_rounding, knn, stable_topk
@@ -54,34 +55,85 @@ def connect(
         progress (bool, optional): Whether to show a progress bar.
             (default: :obj:`False`)
     """
-    distance = features.distance()
-    num_query, num_gallery = distance.shape
-    k1, k2 = min(config.num_neighbors[0], num_gallery), config.num_neighbors[1]
-    width = min(max(k1, config.num_edges), num_gallery)
-    order = stable_topk(-distance, width).index
-    columns = min(max(k2, config.num_edges), num_gallery - 1)
-    last = distance.new_full((num_gallery,), torch.inf)
-    neighbor = torch.empty(num_gallery, 0, dtype=torch.long)
-    if columns > 0:
-        table = knn(features.gallery, columns, metric='sqeuclidean')
-        neighbor = table.index.cpu()
-        if columns >= config.num_edges:
-            last = table.score[:, config.num_edges - 1]
-    rounding = 4 * dot_rounding(features.query.size(1))  # the incumbent keeps a tie
-    sampler = HardGallerySampler(
-        neighbor,
-        (k1, k2),
-        config.num_edges,
-        config.symmetric,
-        config.self_loops,
-        probe_neighbor=order.cpu(),
-        inserted=(distance < last - rounding).nonzero().t().cpu(),
-    )
+    gallery = ConnectedGallery(model, features.gallery, config)
+    return gallery.read(features, features.distance(), progress)
 
-    x = torch.cat([features.gallery, features.query])
-    probe = torch.arange(num_gallery, num_gallery + num_query)
-    scores = score(model, x, sampler, probe, config, features.patch, progress)
-    return Connectivity(order[:, :k1], scores)
+
+class ConnectedGallery:
+    r"""A gallery prepared for the connectivity of probes, see :meth:`connect`.
+
+    Args:
+        model (ECGCN): The trained model.
+        gallery (torch.Tensor): Features of the gallery :math:`(G, d)`.
+        config (ECConfig): The options that the model was trained with.
+        table (KNNOutput, optional): Each image's nearest others by squared Euclidean
+            distance :math:`(G, \mathrm{table\_width})`, if known.
+            (default: :obj:`None`)
+
+    Attributes:
+        table: That table.
+    """
+
+    def __init__(
+        self,
+        model: ECGCN,
+        gallery: Tensor,
+        config: ECConfig,
+        table: KNNOutput | None = None,
+    ):
+        self.config = config
+        num_gallery = gallery.size(0)
+        self.k1 = min(config.num_neighbors[0], num_gallery)
+        self.width = min(max(self.k1, config.num_edges), num_gallery)
+        if table is None:
+            table = _table(gallery, table_width(config, num_gallery))
+        self.table = table
+        self.scorer = make_scorer(model)
+        self.x = _project(self.scorer, gallery)
+        self.sampler = HardGallerySampler(
+            table.index.cpu(),
+            (self.k1, config.num_neighbors[1]),
+            config.num_edges,
+            config.symmetric,
+            config.self_loops,
+            probe_neighbor=torch.empty(0, self.width, dtype=torch.long),
+        )
+
+    @torch.no_grad()
+    def read(
+        self, features: Features, distance: Tensor, progress: bool = False
+    ) -> Connectivity:
+        r"""Returns the connectivity of probes.
+
+        Args:
+            features (Features): Their features, and those of the gallery.
+            distance (torch.Tensor): Their squared Euclidean distances
+                :math:`(Q, G)`.
+            progress (bool, optional): Whether to show a progress bar.
+                (default: :obj:`False`)
+        """
+        num_query, num_gallery = distance.shape
+        num_edges = self.config.num_edges
+        order = stable_topk(-distance, self.width).index
+        last = distance.new_tensor(torch.inf)
+        if self.table.index.size(1) >= num_edges:
+            last = self.table.score[:, num_edges - 1]
+        rounding = 4 * dot_rounding(features.query.size(1))  # the incumbent keeps a tie
+        sampler = self.sampler.with_probes(
+            order.cpu(), (distance < last - rounding).nonzero().t().cpu()
+        )
+        x = torch.cat([self.x, _project(self.scorer, features.query)])
+        patch = features.patch
+        if patch is not None:
+            patch = patch._replace(x=_project(self.scorer, patch.x))
+        probe = torch.arange(num_gallery, num_gallery + num_query)
+        scores = _score(self.scorer, x, sampler, probe, self.config, patch, progress)
+        return Connectivity(order[:, : self.k1], scores)
+
+
+def table_width(config: ECConfig, num_gallery: int) -> int:
+    r"""Returns how many of an image's nearest others the sub-graphs need."""
+    return min(max(config.num_neighbors[1], config.num_edges), num_gallery - 1)
 
 
 @torch.no_grad()
@@ -105,7 +157,7 @@ def connect_all(
         neighbor.cpu(), (k1, k2), config.num_edges, config.symmetric, config.self_loops
     )
     probe = torch.arange(x.size(0))
-    scores = score(model, x, sampler, probe, config, progress=progress)
+    scores = score(model, x, sampler, probe, config, progress)
     return Connectivity(neighbor[:, :k1], scores)
 
 
@@ -115,7 +167,6 @@ def score(
     sampler: HardGallerySampler,
     probe: Tensor,
     config: ECConfig,
-    patch: Patch | None = None,
     progress: bool = False,
 ) -> Tensor:
     r"""Returns the probabilities of no link :math:`(Q, k_1)` of probes and their
@@ -127,16 +178,34 @@ def score(
         sampler (HardGallerySampler): The sampler.
         probe (torch.Tensor): The probes' positions in :obj:`x`, :math:`(Q)`.
         config (ECConfig): The options.
-        patch (Patch, optional): Features that differ for a probe.
-            (default: :obj:`None`)
         progress (bool, optional): Whether to show a progress bar.
             (default: :obj:`False`)
     """
-    scorer: ECGCN | FoldedECGCN = model
+    scorer = make_scorer(model)
+    x = _project(scorer, x)
+    return _score(scorer, x, sampler, probe, config, progress=progress)
+
+
+def make_scorer(model: ECGCN) -> ECGCN | FoldedECGCN:
+    r"""Returns the form of a trained model that is fastest."""
     if all(isinstance(conv, ECGCNConv) for conv in model.convs):
-        scorer = FoldedECGCN(model)
-        x = scorer.project(x)
-        patch = patch and patch._replace(x=scorer.project(patch.x))
+        return FoldedECGCN(model)
+    return model
+
+
+def _project(scorer: ECGCN | FoldedECGCN, x: Tensor) -> Tensor:
+    return scorer.project(x) if isinstance(scorer, FoldedECGCN) else x
+
+
+def _score(
+    scorer: ECGCN | FoldedECGCN,
+    x: Tensor,
+    sampler: HardGallerySampler,
+    probe: Tensor,
+    config: ECConfig,
+    patch: Patch | None = None,
+    progress: bool = False,
+) -> Tensor:
     transforms = [CenterProbe(), FuseEdges(), EvaluateConnectivity(scorer)]
     if patch is not None:
         transforms.insert(0, PatchFeatures(patch, sampler.neighbor.size(0)))
@@ -149,6 +218,13 @@ def score(
     )
     bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
     return torch.cat([batch.connectivity_distance for batch in bar])
+
+
+def _table(gallery: Tensor, columns: int) -> KNNOutput:
+    if columns == 0:
+        index = torch.empty(1, 0, dtype=torch.long, device=gallery.device)
+        return KNNOutput(gallery.new_empty(1, 0), index)
+    return knn(gallery, columns, metric='sqeuclidean')
 
 
 def _batch_size(sampler: HardGallerySampler, config: ECConfig, is_cuda: bool) -> int:

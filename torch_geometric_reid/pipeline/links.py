@@ -6,10 +6,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.metrics import GraphStatistics, graph_statistics
+from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.pipeline.link_gallery import (
+    LinkGallery,
+    LinkTables,
+    Read,
+    prepare,
+)
 from torch_geometric_reid.pipeline.mixture import Mixture, fit_mixture
 from torch_geometric_reid.pipeline.train_links import predict_links, train_links
 from torch_geometric_reid.rerank.link_profile import link_profiles
@@ -24,6 +32,7 @@ from torch_geometric_reid.transforms import (
 from torch_geometric_reid.transforms.neighbor_table import (
     PairTable,
     listed_nodes,
+    neighbor_table,
     pair_cosine,
 )
 from torch_geometric_reid.transforms.refine_pairs import mutual_link
@@ -56,6 +65,8 @@ class LinkReRanker:
         seed (int, optional): The seed. (default: :obj:`0`)
         progress (bool, optional): Whether to show progress bars.
             (default: :obj:`False`)
+        checkpoint (Checkpoint, optional): Where states are saved, and read from to
+            go on. (default: :obj:`None`)
 
     Attributes:
         metric (IdentityMetric): The metric, if any.
@@ -74,13 +85,14 @@ class LinkReRanker:
         config: LinkConfig,
         seed: int = 0,
         progress: bool = False,
+        checkpoint: Checkpoint | None = None,
     ):
         self.config = config
         per_identity = max(2, round(y.numel() / y.unique().numel()))
         self.metric: IdentityMetric | None = None
         if config.metric:
             self.metric = IdentityMetric(x, y, reference, per_identity)
-            x, reference = self._adapt(x), self._adapt(reference)
+            x, reference = self.adapt(x), self.adapt(reference)
         self.statistics: dict[str, GraphStatistics] = {}
         self.degradation = None
         train = Data(x=x, y=y)
@@ -96,10 +108,14 @@ class LinkReRanker:
             self._warn_if_far()
 
         pairs = PairFeatures(config.k)(train)
-        self.first = train_links(pairs, y, config, seed, progress)
+        self.first = train_links(
+            pairs, y, config, seed, progress, checkpoint, 'links_first'
+        )
         old = pairs.x
         pairs = self._refine(pairs, progress)
-        self.second = train_links(pairs, y, config, seed + 1, progress)
+        self.second = train_links(
+            pairs, y, config, seed + 1, progress, checkpoint, 'links_second'
+        )
         self.mixture = self._mix(pairs, old, y, progress)
 
     def rank(
@@ -144,7 +160,7 @@ class LinkReRanker:
             names (sequence, optional): The stages that are wanted. By default, all.
         """
         check_choice('graph', graph, ('joint', 'gallery'))
-        query, gallery = self._adapt(query), self._adapt(gallery)
+        query, gallery = self.adapt(query), self.adapt(gallery)
         if gallery.size(0) < 2 and graph == 'gallery':
             return {name: 1 - query @ gallery.t() for name in names}
         pairs, link = self._evaluate(query, gallery, graph, progress)
@@ -160,10 +176,45 @@ class LinkReRanker:
         """
         if gallery.size(0) < 2:
             raise ValueError("'gallery' needs at least two images (got 1)")
-        query, gallery = self._adapt(query), self._adapt(gallery)
+        query, gallery = self.adapt(query), self.adapt(gallery)
         pairs, link = self._evaluate(query, gallery, 'gallery')
         neighbor = listed_nodes(pairs)
         return neighbor[gallery.size(0) :], link[gallery.size(0) :]
+
+    def prepare(
+        self, gallery: Tensor, table: KNNOutput | None = None, progress: bool = False
+    ) -> LinkTables:
+        r"""Computes what :meth:`read` needs of a gallery.
+
+        Args:
+            gallery (torch.Tensor): The gallery's features :math:`(G, d)` of unit
+                length, after :meth:`adapt`.
+            table (KNNOutput, optional): Each image's nearest others, if known.
+                (default: :obj:`None`)
+            progress (bool, optional): Whether to show progress bars.
+                (default: :obj:`False`)
+
+        Raises:
+            ValueError: If there are fewer than two gallery images.
+        """
+        if table is None:
+            table = neighbor_table(gallery, self.config.k)
+        return prepare(gallery, table, self.first, self.second, self.config, progress)
+
+    def open(self, tables: LinkTables) -> LinkGallery:
+        r"""Returns a prepared gallery that probes can read."""
+        return LinkGallery(tables, self.first, self.second, self.config)
+
+    def read(self, query: Tensor, gallery: LinkGallery) -> tuple[Tensor, Read]:
+        r"""Returns the distances :math:`(Q, G)` of :meth:`rank` in the graph
+        :obj:`"gallery"`, and what they were made from.
+
+        Args:
+            query (torch.Tensor): The probes' features :math:`(Q, d)` of unit length.
+            gallery (LinkGallery): The prepared gallery.
+        """
+        read = gallery.read(self.adapt(query))
+        return self._fuse('links', read.similarity), read
 
     def _evaluate(
         self, query: Tensor, gallery: Tensor, graph: str, progress: bool = False
@@ -175,7 +226,8 @@ class LinkReRanker:
         pairs = self._refine(PairFeatures(self.config.k)(data), progress)
         return pairs, predict_links(self.second, pairs, self.config, progress)
 
-    def _adapt(self, x: Tensor) -> Tensor:
+    def adapt(self, x: Tensor) -> Tensor:
+        r"""Returns features in the metric that was learned."""
         return x if self.metric is None else self.metric(Data(x=x)).x
 
     def _refine(self, pairs: Data, progress: bool = False) -> Data:

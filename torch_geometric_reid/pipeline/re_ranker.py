@@ -19,6 +19,7 @@ from torch_geometric_reid.distance import (
 )
 from torch_geometric_reid.nn import ECGCN, FAGCN
 from torch_geometric_reid.pipeline.aggregate import GRAPHS, Features, aggregate
+from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.compose import rerank
 from torch_geometric_reid.pipeline.config import Config
 from torch_geometric_reid.pipeline.connectivity import Connectivity, connect
@@ -82,6 +83,7 @@ class GraphReRanker:
         y: Tensor,
         reference: Tensor | None = None,
         progress: bool = False,
+        checkpoint: Checkpoint | None = None,
     ) -> 'GraphReRanker':
         r"""Trains the networks of the recipe.
 
@@ -96,12 +98,16 @@ class GraphReRanker:
                 with another gallery. (default: :obj:`None`)
             progress (bool, optional): Whether to show progress bars.
                 (default: :obj:`False`)
+            checkpoint (Checkpoint, optional): Where the state of training is saved,
+                and read from to go on. (default: :obj:`None`)
 
         Raises:
             TypeError: If features are no floating-point numbers or identities
                 no integers.
             ValueError: If features are empty, zero or not finite, identities
-                are of another length or negative, or none has two images.
+                are of another length or negative, none has two images, or a
+                checkpoint is given to the recipe of links without
+                :obj:`reference`.
         """
         self.fa = self.ec = self.links = self.mahalanobis = self.in_channels = None
         self._train = self._reference = None
@@ -124,20 +130,27 @@ class GraphReRanker:
                 check_same_dim('reference', reference, 'x', x)
                 with torch.inference_mode(False):
                     self.links = LinkReRanker(
-                        x, y, reference, config.links, config.seed, progress
+                        x, y, reference, config.links, config.seed, progress, checkpoint
                     )
+            elif checkpoint is not None:
+                raise ValueError(
+                    "'checkpoint' needs 'reference', the gallery's features, in the "
+                    'recipe of links'
+                )
             else:
                 self._train = (x, y)
         else:
             with torch.inference_mode(False), torch.enable_grad():
-                self._fit_paper(x, y, progress)
+                self._fit_paper(x, y, progress, checkpoint)
         self.in_channels = in_channels
         return self
 
-    def _fit_paper(self, x: Tensor, y: Tensor, progress: bool) -> None:
+    def _fit_paper(
+        self, x: Tensor, y: Tensor, progress: bool, checkpoint: Checkpoint | None
+    ) -> None:
         config = self.config
         if config.fa is not None:
-            self.fa = train_fa(x, y, config.fa, config.seed, progress)
+            self.fa = train_fa(x, y, config.fa, config.seed, progress, checkpoint)
             graph = make_affinity(config.fa)(Data(x=x))
             with torch.no_grad():
                 x = self.fa.encode(x, graph.edge_index, graph.edge_weight)
@@ -145,7 +158,7 @@ class GraphReRanker:
             within = config.rank.metric.endswith('within')
             self.mahalanobis = Mahalanobis(x, y if within else None)
         if config.ec is not None:
-            self.ec = train_ec(x, y, config.ec, config.seed, progress)
+            self.ec = train_ec(x, y, config.ec, config.seed, progress, checkpoint)
 
     def rank(
         self,

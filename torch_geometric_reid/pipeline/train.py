@@ -19,7 +19,9 @@ from torch_geometric_reid.nn import (
     focal_loss,
     supervised_contrastive_loss,
 )
+from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import ECConfig, FAConfig
+from torch_geometric_reid.pipeline.resumable import Resumable, Shuffled
 from torch_geometric_reid.sampler import (
     HardGallerySampler,
     RandomProbabilityGallerySampler,
@@ -61,7 +63,13 @@ def make_ec(in_channels: int, config: ECConfig) -> ECGCN:
 
 
 def train_fa(
-    x: Tensor, y: Tensor, config: FAConfig, seed: int = 0, progress: bool = False
+    x: Tensor,
+    y: Tensor,
+    config: FAConfig,
+    seed: int = 0,
+    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
+    stage: str = 'fa',
 ) -> FAGCN:
     r"""Trains FA-GCN with cross entropy and the supervised contrastive loss,
     eq. (7), on the affinity graph of all training images.
@@ -73,11 +81,17 @@ def train_fa(
         seed (int, optional): The seed. (default: :obj:`0`)
         progress (bool, optional): Whether to show a progress bar.
             (default: :obj:`False`)
+        checkpoint (Checkpoint, optional): Where the state is saved, and read from
+            to go on. (default: :obj:`None`)
+        stage (str, optional): The name of the state there. (default: :obj:`"fa"`)
 
     Returns:
         The trained model, in evaluation mode.
+
+    Raises:
+        ValueError: If the state belongs to other data or options.
     """
-    data = make_affinity(config)(Data(x=x))
+    inputs = {'x': x, 'y': y}
     y = y.unique(return_inverse=True)[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -96,10 +110,20 @@ def train_fa(
     scheduler = torch.optim.lr_scheduler.MultiStepLR(
         optimizer, list(config.milestones), config.lr_decay
     )
+    training = Resumable(model, optimizer, scheduler)
+    if training.resume(checkpoint, stage, config, seed, inputs):
+        return model.eval()
+    data = make_affinity(config)(Data(x=x))
     graph = (data.edge_index, data.edge_weight)
     gathered = model.convs[0].gather((x, x), *graph)
-    bar = tqdm(range(config.steps), 'train FA-GCN', disable=not progress, leave=False)
-    for _ in bar:
+    for _ in tqdm(
+        range(training.step, config.steps),
+        'train FA-GCN',
+        config.steps,
+        initial=training.step,
+        disable=not progress,
+        leave=False,
+    ):
         optimizer.zero_grad()
         z = model.embed(x, *graph, gathered=gathered)
         loss = F.cross_entropy(model.classify(z), y)
@@ -110,11 +134,19 @@ def train_fa(
         loss.backward()
         optimizer.step()
         scheduler.step()
+        training.end_step()
+    training.finish()
     return model.eval()
 
 
 def train_ec(
-    x: Tensor, y: Tensor, config: ECConfig, seed: int = 0, progress: bool = False
+    x: Tensor,
+    y: Tensor,
+    config: ECConfig,
+    seed: int = 0,
+    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
+    stage: str = 'ec',
 ) -> ECGCN:
     r"""Trains EC-GCN on the sub-graphs around the training images, each a probe
     whose gallery are all others.
@@ -126,20 +158,16 @@ def train_ec(
         seed (int, optional): The seed. (default: :obj:`0`)
         progress (bool, optional): Whether to show a progress bar.
             (default: :obj:`False`)
+        checkpoint (Checkpoint, optional): Where the state is saved, and read from
+            to go on. (default: :obj:`None`)
+        stage (str, optional): The name of the state there. (default: :obj:`"ec"`)
 
     Returns:
         The trained model, in evaluation mode.
+
+    Raises:
+        ValueError: If the state belongs to other data or options.
     """
-    sampler = _make_sampler(x, y, config, seed)
-    loader = NodeLoader(
-        Data(x=x, y=y, edge_index=y.new_empty(2, 0)),
-        sampler,
-        transform=T.Compose([CenterProbe(), ConnectivityLabel(), FuseEdges()]),
-        batch_size=config.batch_size,
-        shuffle=True,
-        generator=torch.Generator().manual_seed(seed),
-        num_workers=config.num_workers,
-    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make_ec(x.size(1), config).to(x.device)
@@ -155,11 +183,31 @@ def train_ec(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, config.lr_decay)
-    total = config.epochs * len(loader)
+    generator = torch.Generator().manual_seed(seed)
+    training = Resumable(model, optimizer, scheduler, generator)
+    if training.resume(checkpoint, stage, config, seed, {'x': x, 'y': y}):
+        return model.eval()
+    sampler = _make_sampler(x, y, config, seed)
+    order = Shuffled(x.size(0), generator)
+    loader = NodeLoader(
+        Data(x=x, y=y, edge_index=y.new_empty(2, 0)),
+        sampler,
+        transform=T.Compose([CenterProbe(), ConnectivityLabel(), FuseEdges()]),
+        batch_size=config.batch_size,
+        sampler=order,
+        generator=generator,
+        num_workers=config.num_workers,
+    )
     with tqdm(
-        total=total, desc='train EC-GCN', disable=not progress, leave=False
+        total=config.epochs * len(loader),
+        desc='train EC-GCN',
+        initial=training.step,
+        disable=not progress,
+        leave=False,
     ) as bar:
-        for epoch in range(config.epochs):
+        for epoch in range(training.epoch, config.epochs):
+            training.begin_epoch(epoch)
+            order.skip = (training.step - epoch * len(loader)) * config.batch_size
             if isinstance(sampler, RandomProbabilityGallerySampler):
                 sampler.set_epoch(epoch)
             for batch in loader:
@@ -177,8 +225,11 @@ def train_ec(
                     )
                 loss.backward()
                 optimizer.step()
+                if (training.step + 1) % len(loader) == 0:
+                    scheduler.step()
+                training.end_step()
                 bar.update()
-            scheduler.step()
+    training.finish()
     return model.eval()
 
 

@@ -10,21 +10,29 @@ from tqdm import tqdm
 
 from torch_geometric_reid.knn import dot_rounding
 from torch_geometric_reid.nn import LinkGCN, focal_loss
+from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.pipeline.resumable import Resumable, Shuffled
 from torch_geometric_reid.sampler import (
     HardGallerySampler,
     RandomProbabilityGallerySampler,
 )
 from torch_geometric_reid.transforms import ConnectivityLabel, FuseEdges, LinkInput
 from torch_geometric_reid.transforms.neighbor_table import listed_nodes
-from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
+from torch_geometric_reid.transforms.refine_pairs import kept_features
 
 EVALUATED = 128  # sub-graphs evaluated at a time
 
 
 @torch.enable_grad()
 def train_links(
-    pairs: Data, y: Tensor, config: LinkConfig, seed: int = 0, progress: bool = False
+    pairs: Data,
+    y: Tensor,
+    config: LinkConfig,
+    seed: int = 0,
+    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
+    stage: str = 'links',
 ) -> LinkGCN:
     r"""Trains a network to tell whether an image and one of its nearest show the
     same identity.
@@ -38,34 +46,19 @@ def train_links(
         seed (int, optional): The seed. (default: :obj:`0`)
         progress (bool, optional): Whether to show a progress bar.
             (default: :obj:`False`)
+        checkpoint (Checkpoint, optional): Where the state is saved, and read from
+            to go on. (default: :obj:`None`)
+        stage (str, optional): The name of the state there. (default: :obj:`"links"`)
 
     Returns:
         The trained model, in evaluation mode.
+
+    Raises:
+        ValueError: If the state belongs to other data or options.
     """
     neighbor = listed_nodes(pairs).cpu().contiguous()
     num_nodes, k = neighbor.shape
-    num_edges = min(config.num_edges, k)
-    if config.sampler == 'rpgs':
-        sampler: HardGallerySampler = RandomProbabilityGallerySampler(
-            neighbor,
-            y.cpu(),
-            (max(1, int(k / config.gamma)), 0),
-            num_edges,
-            min(config.gamma, k),
-            seed=seed,
-        )
-    else:
-        sampler = HardGallerySampler(neighbor, (k, 0), num_edges)
     size = min(config.batch_size, num_nodes)
-    loader = NodeLoader(
-        Data(y=y, edge_index=_no_edges(y), num_nodes=num_nodes),
-        sampler,
-        transform=T.Compose([_input(pairs, config), ConnectivityLabel(), FuseEdges()]),
-        batch_size=size,
-        shuffle=True,
-        drop_last=True,
-        generator=torch.Generator().manual_seed(seed),
-    )
     num_steps = max(2, config.num_probes // size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -80,13 +73,53 @@ def train_links(
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.lr, total_steps=num_steps
     )
-    bar = tqdm(total=num_steps, desc='train links', disable=not progress, leave=False)
-    step = epoch = 0
-    while step < num_steps:
+    generator = torch.Generator().manual_seed(seed)
+    training = Resumable(model, optimizer, scheduler, generator)
+    inputs = {
+        'neighbor': neighbor,
+        'edge_attr': pairs.edge_attr,
+        'node_attr': pairs.node_attr,
+        'y': y,
+    }
+    if training.resume(checkpoint, stage, config, seed, inputs):
+        return model.eval()
+    num_edges = min(config.num_edges, k)
+    if config.sampler == 'rpgs':
+        sampler: HardGallerySampler = RandomProbabilityGallerySampler(
+            neighbor,
+            y.cpu(),
+            (max(1, int(k / config.gamma)), 0),
+            num_edges,
+            min(config.gamma, k),
+            seed=seed,
+        )
+    else:
+        sampler = HardGallerySampler(neighbor, (k, 0), num_edges)
+    order = Shuffled(num_nodes, generator)
+    loader = NodeLoader(
+        Data(y=y, edge_index=_no_edges(y), num_nodes=num_nodes),
+        sampler,
+        transform=T.Compose([_input(pairs, config), ConnectivityLabel(), FuseEdges()]),
+        batch_size=size,
+        sampler=order,
+        drop_last=True,
+        generator=generator,
+    )
+    bar = tqdm(
+        total=num_steps,
+        desc='train links',
+        initial=training.step,
+        disable=not progress,
+        leave=False,
+    )
+    epoch = training.epoch
+    while training.step < num_steps:
+        training.begin_epoch(epoch)
+        order.skip = (training.step - epoch * len(loader)) * size
         if isinstance(sampler, RandomProbabilityGallerySampler):
             sampler.set_epoch(epoch)
         for batch in loader:
-            if step == num_steps:
+            if training.step == num_steps:
                 break
             logit = model(
                 batch.x, batch.edge_index, batch.edge_weight, batch.num_sampled_nodes
@@ -102,10 +135,11 @@ def train_links(
             loss.backward()
             optimizer.step()
             scheduler.step()
+            training.end_step()
             bar.update()
-            step += 1
         epoch += 1
     bar.close()
+    training.finish()
     return model.eval()
 
 
@@ -183,9 +217,8 @@ def _no_edges(like: Tensor) -> Tensor:
 
 
 def _kept(pairs: Data, config: LinkConfig) -> Tensor:
-    names = REFINED_FEATURES[: pairs.node_attr.size(1)]
-    kept = [i for i, name in enumerate(names) if name not in config.without]
-    return torch.tensor(kept, device=pairs.node_attr.device)
+    kept = kept_features(pairs.node_attr.size(1), config.without)
+    return kept.to(pairs.node_attr.device)
 
 
 def _input(pairs: Data, config: LinkConfig) -> LinkInput:

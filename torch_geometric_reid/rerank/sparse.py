@@ -1,6 +1,7 @@
 r"""Sparse matrices (coalesced COO) as the re-rankers use them."""
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -135,28 +136,73 @@ def row_dot(a: Tensor, other: Tensor) -> Tensor:
     Returns:
         A dense matrix :math:`(N, M)`.
     """
-    row, col = a.indices()
-    node = torch.arange(a.size(0) + 1, device=row.device)
-    start = torch.searchsorted(row, node)
-    size = start[1:] - start[:-1]
+    rows = SparseRows(a)
+    node = torch.arange(a.size(0), device=other.device)
     outs = []
-    terms = size[other].sum(dim=1).cumsum(0)
-    block = node[:-1] // max(1, DENSE // a.size(1)) + terms // TERMS
+    terms = rows.size(other).sum(dim=1).cumsum(0)
+    block = node // max(1, DENSE // a.size(1)) + terms // TERMS
     parts = block.unique_consecutive(return_counts=True)[1].tolist()
-    for part in node[:-1].split(parts):
-        first, last = int(start[part[0]]), int(start[part[-1] + 1])
+    for part in node.split(parts):
+        place, col, value = rows.take(part)
         dense = a.values().new_zeros(part.numel(), a.size(1))
-        dense[row[first:last] - part[0], col[first:last]] = a.values()[first:last]
-        listed = other[part].view(-1)
-        pair = torch.arange(listed.numel(), device=row.device)
-        pair = pair.repeat_interleave(size[listed])
-        ends = size[listed].cumsum(0)
-        entry = torch.arange(pair.numel(), device=row.device)
-        entry += (start[listed] - ends + size[listed])[pair]
-        value = a.values()[entry] * dense[pair // other.size(1), col[entry]]
-        out = value.new_zeros(listed.numel()).index_add_(0, pair, value)
-        outs.append(out.view(part.numel(), -1))
+        dense[place, col] = value
+        outs.append(rows.dot(dense, other[part]))
     return torch.cat(outs)
+
+
+class SparseRows:
+    r"""A sparse matrix whose rows are looked up by their number.
+
+    Args:
+        a (torch.Tensor): The sparse matrix :math:`(N, C)`.
+
+    Attributes:
+        start: Where each row begins and the last one ends :math:`(N + 1)`.
+        col: The entries' columns :math:`(E)`.
+        value: The entries' values :math:`(E)`.
+    """
+
+    def __init__(self, a: Tensor):
+        row, self.col = a.indices()
+        self.value = a.values()
+        self.start = torch.searchsorted(
+            row, torch.arange(a.size(0) + 1, device=row.device)
+        )
+
+    def size(self, node: Tensor) -> Tensor:
+        r"""Returns the number of entries of some rows, of the shape of
+        :obj:`node`.
+        """
+        return self.start[node + 1] - self.start[node]
+
+    def take(self, node: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        r"""Returns all entries of some rows: the place in :obj:`node` of each, its
+        column and its value.
+
+        Args:
+            node (torch.Tensor): The rows :math:`(n)`.
+        """
+        size = self.size(node)
+        place = torch.arange(node.numel(), device=node.device).repeat_interleave(size)
+        entry = torch.arange(place.numel(), device=node.device)
+        entry += (self.start[node] - size.cumsum(0) + size)[place]
+        return place, self.col[entry], self.value[entry]
+
+    def dot(self, dense: Tensor, other: Tensor) -> Tensor:
+        r"""Returns the inner products of dense rows and the rows that a table
+        lists.
+
+        Args:
+            dense (torch.Tensor): The dense rows :math:`(M, C)`.
+            other (torch.Tensor): The rows :math:`(M, K)`.
+
+        Returns:
+            A dense matrix :math:`(M, K)`.
+        """
+        pair, col, value = self.take(other.reshape(-1))
+        value = value * dense[pair // other.size(1), col]
+        out = value.new_zeros(other.numel()).index_add_(0, pair, value)
+        return out.view(other.shape)
 
 
 class InvertedLists:
@@ -168,11 +214,8 @@ class InvertedLists:
     """
 
     def __init__(self, rows: Tensor):
-        lists = rows.t().coalesce().to_sparse_csr()
         self.num_rows = rows.size(0)
-        self.start = lists.crow_indices()
-        self.row = lists.col_indices()
-        self.value = lists.values()
+        self.columns = SparseRows(rows.t().coalesce())
 
     def min_sum(self, other: Tensor) -> Tensor:
         r"""Returns :math:`\sum_k \min(o_{ik}, r_{jk})` for each pair of rows.
@@ -183,18 +226,23 @@ class InvertedLists:
         Returns:
             A dense matrix :math:`(B, G)`.
         """
+        return self._sum(other, torch.minimum)
+
+    def dot(self, other: Tensor) -> Tensor:
+        r"""Returns :math:`\sum_k o_{ik} r_{jk}` for each pair of rows; see
+        :meth:`min_sum`.
+        """
+        return self._sum(other, torch.mul)
+
+    def _sum(
+        self, other: Tensor, function: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
         row, col = other.indices()
-        size = self.start[col + 1] - self.start[col]
-        total = size.cumsum(0)
-        place_of_term = self.start[col] - (total - size)
+        total = self.columns.size(col).cumsum(0)
         parts = (total // TERMS).unique_consecutive(return_counts=True)[1].tolist()
-        out = self.value.new_zeros(other.size(0) * self.num_rows)
-        done = 0
+        out = other.values().new_zeros(other.size(0) * self.num_rows)
         for part in torch.arange(total.numel(), device=row.device).split(parts):
-            entry = part.repeat_interleave(size[part])
-            term = torch.arange(done, done + entry.numel(), device=row.device)
-            place = place_of_term[entry] + term
-            value = torch.minimum(other.values()[entry], self.value[place])
-            out.index_add_(0, row[entry] * self.num_rows + self.row[place], value)
-            done += entry.numel()
+            place, item, value = self.columns.take(col[part])
+            value = function(other.values()[part][place], value)
+            out.index_add_(0, row[part][place] * self.num_rows + item, value)
         return out.view(other.size(0), self.num_rows)

@@ -1,3 +1,5 @@
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch_geometric.sampler import (
 
 from torch_geometric_reid.checks import check_positive, cut
 from torch_geometric_reid.sampler.edge_lists import EdgeLists
-from torch_geometric_reid.sampler.probe_edges import ProbeEdges
+from torch_geometric_reid.sampler.probe_edges import LastPlaces, ProbeEdges
 
 
 class HardGallerySampler(BaseSampler):
@@ -92,28 +94,54 @@ class HardGallerySampler(BaseSampler):
             k1 = cut('num_neighbors[0]', num_neighbors[0], others)
             wanted = max(k1, num_neighbors[1] + 1, num_edges)
         else:
-            _check_table('probe_neighbor', probe_neighbor, neighbor.size(0))
-            k1 = cut('num_neighbors[0]', num_neighbors[0], neighbor.size(0))
-            k1 = min(max(k1, num_edges), neighbor.size(0))
-            _check_columns('probe_neighbor', probe_neighbor, k1)
             wanted = max(num_neighbors[1], num_edges)
         _check_columns('neighbor', neighbor, min(wanted, others))
         self._near = neighbor.numpy()
-        listed = neighbor[:, :num_edges].numpy()
-        self._edges = EdgeLists(listed, symmetric, self_loops)
+        self._edges = EdgeLists(neighbor[:, :num_edges].numpy(), symmetric, self_loops)
+        self._last: LastPlaces | None = None
         self._probe_edges: ProbeEdges | None = None
         if probe_neighbor is not None:
-            if inserted is None:
-                inserted = torch.empty(2, 0, dtype=torch.long)
-            self._probe_edges = ProbeEdges(
-                listed,
-                self._edges,
-                probe_neighbor[:, :num_edges].numpy(),
-                inserted[:, inserted[0].argsort(stable=True)].numpy(),
-                listed.shape[1] == num_edges,
-                symmetric,
-                self_loops,
-            )
+            self._join(probe_neighbor, inserted)
+
+    def with_probes(
+        self, probe_neighbor: Tensor, inserted: Tensor | None = None
+    ) -> 'HardGallerySampler':
+        r"""Returns a sampler for other test probes of the same gallery, at no cost
+        that grows with the gallery.
+
+        Args:
+            probe_neighbor (torch.Tensor): See above.
+            inserted (torch.Tensor, optional): See above. (default: :obj:`None`)
+        """
+        self._last_places()
+        out = copy(self)
+        out.probe_neighbor = probe_neighbor
+        out.inserted = inserted
+        out._join(probe_neighbor, inserted)
+        return out
+
+    def _join(self, probe_neighbor: Tensor, inserted: Tensor | None) -> None:
+        num_gallery = self.neighbor.size(0)
+        _check_table('probe_neighbor', probe_neighbor, num_gallery)
+        k1 = cut('num_neighbors[0]', self.num_neighbors[0], num_gallery)
+        k1 = min(max(k1, self.num_edges), num_gallery)
+        _check_columns('probe_neighbor', probe_neighbor, k1)
+        if inserted is None:
+            inserted = torch.empty(2, 0, dtype=torch.long)
+        self._probe_edges = ProbeEdges(
+            self._edges,
+            self._last_places(),
+            probe_neighbor[:, : self.num_edges].numpy(),
+            inserted[:, inserted[0].argsort(stable=True)].numpy(),
+            self.symmetric,
+            self.self_loops,
+        )
+
+    def _last_places(self) -> LastPlaces | None:
+        if self._last is None and self.neighbor.size(1) >= self.num_edges:
+            listed = self._near[:, : self.num_edges]
+            self._last = LastPlaces(listed, self._edges, self.symmetric)
+        return self._last
 
     def sample_from_nodes(
         self, inputs: NodeSamplerInput, **kwargs: object

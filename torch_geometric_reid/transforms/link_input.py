@@ -22,16 +22,29 @@ class LinkInput(BaseTransform):
             feature is the cosine.
         keep (torch.Tensor, optional): The features that are given. By default, all.
             (default: :obj:`None`)
+        gallery (LinkInput, optional): That of a gallery, if the graph is of probes
+            that read from it; gallery images have the first numbers then.
+            (default: :obj:`None`)
     """
 
-    def __init__(self, pairs: Data, keep: Tensor | None = None):
-        num_nodes = pairs.node_attr.size(0)
+    def __init__(
+        self,
+        pairs: Data,
+        keep: Tensor | None = None,
+        gallery: 'LinkInput | None' = None,
+    ):
+        self.weights: list[PairTable]
+        num_rows = pairs.node_attr.size(0)
+        self.first = 0 if gallery is None else gallery.node_attr.size(0)
         self.neighbor = listed_nodes(pairs)
-        table = pairs.edge_attr.view(num_nodes, -1, pairs.edge_attr.size(1))
+        table = pairs.edge_attr.view(num_rows, -1, pairs.edge_attr.size(1))
         weight = table[:, :, 0].clamp(min=0).square()
-        self.weight = PairTable(self.neighbor, weight)
-        self.pair_attr = table if keep is None else table[:, :, keep]
-        self.node_attr = pairs.node_attr if keep is None else pairs.node_attr[:, keep]
+        own = PairTable(self.neighbor, weight, self.first or num_rows, self.first)
+        self.weights = [own] if gallery is None else [*gallery.weights, own]
+        self.pair_attr: Tensor = table if keep is None else table[:, :, keep]
+        self.node_attr: Tensor = (
+            pairs.node_attr if keep is None else pairs.node_attr[:, keep]
+        )
 
     def forward(self, data: Data) -> Data:
         num_probes, _, num_others = data.num_sampled_nodes
@@ -41,18 +54,21 @@ class LinkInput(BaseTransform):
             )
         device = self.neighbor.device
         node = data.n_id.to(device)
-        probe, image = node[:num_probes], node[num_probes:]
+        probe, image = node[:num_probes] - self.first, node[num_probes:]
         place = self._place(probe, image.view(num_probes, -1))
         pair = self.pair_attr[probe.view(-1, 1), place].flatten(0, 1)
         data.x = torch.cat([self.node_attr[probe], pair])
 
         row, col = data.edge_index.to(device)
         i, j = node[row], node[col]  # one lists the other, or both do
-        weight = torch.maximum(self.weight(i, j), self.weight(j, i))
+        weight = torch.maximum(self._weight(i, j), self._weight(j, i))
         weight = weight.masked_fill(row == col, 1)
         total = weight.new_zeros(node.numel()).index_add_(0, col, weight)
         data.edge_weight = weight / total.clamp(min=1e-12)[col]
         return data
+
+    def _weight(self, row: Tensor, col: Tensor) -> Tensor:
+        return torch.stack([table(row, col) for table in self.weights]).sum(dim=0)
 
     def _place(self, probe: Tensor, image: Tensor) -> Tensor:
         listed = self.neighbor[probe, : image.size(1)]

@@ -70,18 +70,30 @@ class PairTable:
     Args:
         index (torch.Tensor): The nodes :math:`(N, K)` that each node lists.
         value (torch.Tensor): The pairs' values :math:`(N, K)`.
+        num_nodes (int, optional): The number of nodes that can be listed. By
+            default, :math:`N`. (default: :obj:`None`)
+        first (int, optional): The number of the first of the rows, which are
+            probes if it is not zero. (default: :obj:`0`)
     """
 
-    def __init__(self, index: Tensor, value: Tensor):
-        self.num_nodes = index.size(0)
-        row = torch.arange(self.num_nodes, device=index.device).view(-1, 1)
+    def __init__(
+        self,
+        index: Tensor,
+        value: Tensor,
+        num_nodes: int | None = None,
+        first: int = 0,
+    ):
+        self.num_nodes = index.size(0) if num_nodes is None else num_nodes
+        self.first = first
+        row = torch.arange(index.size(0), device=index.device).view(-1, 1)
         self.key, order = (row * self.num_nodes + index).view(-1).sort()
         self.value = value.reshape(-1)[order]
 
     def __call__(self, row: Tensor, col: Tensor) -> Tensor:
-        key = row * self.num_nodes + col
+        key = (row - self.first) * self.num_nodes + col
         place = torch.searchsorted(self.key, key).clamp(max=self.key.numel() - 1)
-        return self.value[place].masked_fill(self.key[place] != key, 0)
+        found = (self.key[place] == key) & (col < self.num_nodes)
+        return self.value[place].masked_fill(~found, 0)
 
     def both_ways(self, other: Tensor) -> tuple[Tensor, Tensor]:
         r"""Returns the values of each node and the nodes that a table

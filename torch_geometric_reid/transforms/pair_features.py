@@ -3,6 +3,7 @@ import math
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.nn.pool.knn import KNNOutput
 from torch_geometric.transforms import BaseTransform
 
 from torch_geometric_reid.checks import check_positive
@@ -65,17 +66,28 @@ class PairFeatures(BaseTransform):
     def forward(self, data: Data) -> Data:
         if data.x is None:
             raise ValueError("'data' needs features 'x' of shape [N, d] (got none)")
-        x, mask = data.x, data.get('gallery_mask')
-        score, neighbor = neighbor_table(x, self.k, mask)
-        hood = describe_nodes(score, neighbor, mask)
-        table = describe_pairs(x, score, neighbor, neighbor, hood)
-        data.edge_attr = table.flatten(0, 1)
-        data.node_attr = describe_selves(score)
-        data.edge_index = neighbor_graph(neighbor, x.size(0))
-        return data
+        mask = data.get('gallery_mask')
+        return describe_graph(data, neighbor_table(data.x, self.k, mask))
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(k={self.k})'
+
+
+def describe_graph(data: Data, table: KNNOutput) -> Data:
+    r"""Does what :class:`PairFeatures` does, with neighbours that are known.
+
+    Args:
+        data (Data): The nodes, with :obj:`x` and maybe :obj:`gallery_mask`.
+        table (KNNOutput): Their neighbours, as of
+            :meth:`~torch_geometric_reid.transforms.neighbor_table.neighbor_table`.
+    """
+    x, (score, neighbor) = data.x, table
+    hood = describe_nodes(score, neighbor, data.get('gallery_mask'))
+    pairs = describe_pairs(x, score, neighbor, neighbor, hood)
+    data.edge_attr = pairs.flatten(0, 1)
+    data.node_attr = describe_selves(score)
+    data.edge_index = neighbor_graph(neighbor, x.size(0))
+    return data
 
 
 def describe_nodes(
@@ -89,10 +101,20 @@ def describe_nodes(
         mask (torch.Tensor, optional): The nodes that are others' neighbours.
             (default: :obj:`None`)
     """
-    node = torch.arange(score.size(0), device=score.device).view(-1, 1)
-    score = torch.cat([torch.ones_like(score[:, :1]), score[:, : HOOD - 1]], dim=1)
-    index = torch.cat([node, neighbor[:, : HOOD - 1]], dim=1)
-    return spread_neighborhoods(score, index, mask=mask)
+    return spread_neighborhoods(hood_score(score), hood_table(neighbor), mask=mask)
+
+
+def hood_score(score: Tensor) -> Tensor:
+    r"""Returns the cosines of nodes to themselves and to the nearest that are in
+    their neighbourhood.
+    """
+    return torch.cat([torch.ones_like(score[:, :1]), score[:, : HOOD - 1]], dim=1)
+
+
+def hood_table(neighbor: Tensor) -> Tensor:
+    r"""Returns nodes and the nearest that are in their neighbourhood."""
+    node = torch.arange(neighbor.size(0), device=neighbor.device).view(-1, 1)
+    return torch.cat([node, neighbor[:, : HOOD - 1]], dim=1)
 
 
 def describe_pairs(
@@ -111,23 +133,45 @@ def describe_pairs(
     Returns:
         float32 :math:`(N, M, 6)`, in the order of :obj:`PAIR_FEATURES`.
     """
-    k, rounding = score.size(1), dot_rounding(x.size(1))
     cosine = score if other is neighbor else pair_cosine(x, other)
-    density = score[:, :10].mean(dim=1)
+    rounding = dot_rounding(x.size(1))
+    return describe_rows(cosine, score, score, other, row_dot(hood, other), rounding)
+
+
+def describe_rows(
+    cosine: Tensor,
+    own_score: Tensor,
+    score: Tensor,
+    other: Tensor,
+    neighborhood: Tensor,
+    rounding: float,
+) -> Tensor:
+    r"""Returns the six features of each row, a node or a probe, and the nodes that a
+    table lists :math:`(R, M, 6)`.
+
+    Args:
+        cosine (torch.Tensor): Their cosines :math:`(R, M)`.
+        own_score (torch.Tensor): Each row's cosines to its nearest :math:`(R, K)`.
+        score (torch.Tensor): Each node's cosines to its nearest :math:`(N, K)`.
+        other (torch.Tensor): The table :math:`(R, M)`.
+        neighborhood (torch.Tensor): The cosines of neighbourhoods :math:`(R, M)`.
+        rounding (float): Cosines that differ by no more are equal.
+    """
+    density, own_density = score[:, :10].mean(dim=1), own_score[:, :10].mean(dim=1)
     rank, rank_back = torch.empty_like(cosine), torch.empty_like(cosine)
-    step = max(1, BLOCK_ELEMENTS // (k * other.size(1)))
-    for part in torch.arange(x.size(0), device=x.device).split(step):
+    step = max(1, BLOCK_ELEMENTS // (score.size(1) * other.size(1)))
+    for part in torch.arange(other.size(0), device=other.device).split(step):
         least = cosine[part].unsqueeze(2) + rounding
-        rank[part] = _rank(score[part].unsqueeze(1), least)
+        rank[part] = _rank(own_score[part].unsqueeze(1), least)
         rank_back[part] = _rank(score[other[part]], least)
     return torch.stack(
         [
             cosine,
-            cosine - density.view(-1, 1),
+            cosine - own_density.view(-1, 1),
             cosine - density[other],
             rank,
             rank_back,
-            row_dot(hood, other),
+            neighborhood,
         ],
         dim=-1,
     )

@@ -28,6 +28,19 @@ REFINED_FEATURES = (
 )
 
 
+def kept_features(num_features: int, without: tuple[str, ...]) -> Tensor:
+    r"""Returns the positions of the pair features that are not left out.
+
+    Args:
+        num_features (int): The number of features: those of
+            :class:`~torch_geometric_reid.transforms.PairFeatures` or of
+            :class:`RefinePairs`.
+        without (tuple): The names of those that are left out.
+    """
+    names = enumerate(REFINED_FEATURES[:num_features])
+    return torch.tensor([i for i, name in names if name not in without])
+
+
 class RefinePairs(BaseTransform):
     r"""Aggregates features along predicted links, and describes the pairs of the
     new graph by the new features, the old ones and the links.

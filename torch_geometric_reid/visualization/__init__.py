@@ -7,6 +7,10 @@ from torch_geometric_reid.visualization.ranked import (
     select_probes,
 )
 from torch_geometric_reid.visualization.ranking_lists import plot_ranking_lists
+from torch_geometric_reid.visualization.reliability import (
+    plot_reliability,
+    plot_roc,
+)
 from torch_geometric_reid.visualization.report import write_report
 from torch_geometric_reid.visualization.report_probes import ProbeCard
 from torch_geometric_reid.visualization.separation import identity_distances
@@ -19,6 +23,8 @@ __all__ = [
     'plot_cmc',
     'plot_curves',
     'plot_ranking_lists',
+    'plot_reliability',
+    'plot_roc',
     'plot_tsne',
     'ranked_list',
     'select_probes',

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from torch_geometric_reid.datasets.atomic import write_atomically
+from torch_geometric_reid.atomic import write_atomically
 from torch_geometric_reid.visualization.pixels import data_uri
 from torch_geometric_reid.visualization.report_probes import ProbeCard, probes_markup
 from torch_geometric_reid.visualization.report_table import table_markup

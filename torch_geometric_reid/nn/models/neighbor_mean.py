@@ -22,6 +22,8 @@ class NeighborMean(torch.nn.Module):
           :obj:`concat`
     """
 
+    num_layers = 1
+
     def __init__(self, concat: bool = False):
         super().__init__()
         self.concat = concat
