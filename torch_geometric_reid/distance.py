@@ -70,6 +70,7 @@ class Mahalanobis:
 
     Attributes:
         shrinkage (float): The weight, in :math:`[0, 1]`, of the identity.
+        weight (torch.Tensor): The matrix that features are multiplied with.
     """
 
     def __init__(self, x: Tensor, y: Tensor | None = None):
@@ -99,6 +100,13 @@ class Mahalanobis:
         value, vector = torch.linalg.eigh(covariance)
         value = value.clamp(min=float(value[-1]) * 1e-12)
         self.weight = (vector / value.sqrt()).to(torch.float32)
+
+    @classmethod
+    def restore(cls, weight: Tensor, shrinkage: float) -> 'Mahalanobis':
+        r"""Returns what was estimated before, from its attributes."""
+        out = cls.__new__(cls)
+        out.weight, out.shrinkage = weight, shrinkage
+        return out
 
     def __call__(self, x: Tensor) -> Tensor:
         r"""Transforms features :math:`(M, d)`."""

@@ -20,7 +20,7 @@ def test_a_folder_is_for_one_at_a_time(tmp_path):
     folder = tmp_path / 'new' / 'state'
     lock = FolderLock(folder)
     for _ in range(2):
-        message = f"'{folder}' is in use by another training (process {os.getpid()})"
+        message = f"'{folder}' is in use by another program (process {os.getpid()})"
         with pytest.raises(RuntimeError, match=re.escape(message)):
             FolderLock(folder)
     other = FolderLock(tmp_path / 'other')

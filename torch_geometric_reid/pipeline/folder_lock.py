@@ -33,7 +33,7 @@ class FolderLock:
             holder = self._file.read().decode(errors='replace')
             self._file.close()
             raise RuntimeError(
-                f"'{folder}' is in use by another training (process {holder})"
+                f"'{folder}' is in use by another program (process {holder})"
             ) from error
         with suppress(OSError):  # the lock holds on a full disk, too
             self._file.truncate(0)

@@ -10,6 +10,7 @@ from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.metrics import GraphStatistics, graph_statistics
+from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.link_gallery import (
@@ -118,6 +119,24 @@ class LinkReRanker:
         )
         self.mixture = self._mix(pairs, old, y, progress)
 
+    @classmethod
+    def restore(
+        cls,
+        config: LinkConfig,
+        metric: IdentityMetric | None,
+        first: LinkGCN,
+        second: LinkGCN,
+        mixture: Mixture,
+    ) -> 'LinkReRanker':
+        r"""Returns what was trained before, but for the statistics and the
+        degradation, which ranking does not need.
+        """
+        out = cls.__new__(cls)
+        out.config, out.metric, out.mixture = config, metric, mixture
+        out.first, out.second = first, second
+        out.degradation, out.statistics = None, {}
+        return out
+
     def rank(
         self, query: Tensor, gallery: Tensor, graph: str, progress: bool = False
     ) -> Tensor:
@@ -136,8 +155,7 @@ class LinkReRanker:
         """
         check_choice('graph', graph, ('joint', 'gallery', 'probe'))
         if graph == 'probe':
-            rows = [self.rank(q, gallery, 'joint') for q in query.split(1)]
-            return torch.cat(rows)
+            return self.read_jointly(query, self.adapt(gallery))[0]
         return self.stages(query, gallery, graph, progress, ('links',))['links']
 
     def stages(
@@ -215,6 +233,28 @@ class LinkReRanker:
         """
         read = gallery.read(self.adapt(query))
         return self._fuse('links', read.similarity), read
+
+    def read_jointly(
+        self, query: Tensor, gallery: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        r"""Returns the distances :math:`(Q, G)` of :meth:`rank` in the graph
+        :obj:`"probe"`, the images that were scored, and the probabilities of links to
+        them :math:`(Q, K)`. It takes a whole pass for each probe.
+
+        Args:
+            query (torch.Tensor): The probes' features :math:`(Q, d)` of unit length.
+            gallery (torch.Tensor): The gallery's features :math:`(G, d)` of unit
+                length, after :meth:`adapt`.
+        """
+        distances, images, links = [], [], []
+        for probe in self.adapt(query).split(1):
+            pairs, link = self._evaluate(probe, gallery, 'joint')
+            distances.append(
+                self._distances(pairs, link, probe, gallery, ('links',))['links']
+            )
+            images.append(listed_nodes(pairs)[-1:])
+            links.append(link[-1:])
+        return torch.cat(distances), torch.cat(images), torch.cat(links)
 
     def _evaluate(
         self, query: Tensor, gallery: Tensor, graph: str, progress: bool = False

@@ -62,6 +62,16 @@ class IdentityMetric(BaseTransform):
             if gain.mean() > max(best, SIGNIFICANT * float(error)):
                 best, self.power = float(gain.mean()), power
 
+    @classmethod
+    def restore(cls, vectors: Tensor, values: Tensor, power: float) -> 'IdentityMetric':
+        r"""Returns a metric that was learned before, from its directions
+        :math:`(d, d)`, their variances :math:`(d)` and its power.
+        """
+        out = cls.__new__(cls)
+        out.vectors, out.values, out.power = vectors, values, power
+        out.agreement = {}
+        return out
+
     def forward(self, data: Data) -> Data:
         data.x = self._map(data.x, self.power)
         return data

@@ -1,0 +1,87 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torch_geometric_reid.pipeline import GraphReRanker
+
+RECIPES = ('links', 'paper', 'fa', 'ec', 'none')
+
+CLOSE = {'rtol': 1e-4, 'atol': 1e-5}
+
+
+def distances(ranker, query, graph):
+    out = ranker.query(query, ranker.gallery.num_images, graph)
+    full = torch.empty_like(out.distance)
+    return full.scatter_(1, out.index, out.distance)
+
+
+@pytest.mark.parametrize('graph', ['probe', 'gallery'])
+@pytest.mark.parametrize('name', RECIPES)
+def test_query_equals_batch(splits, rankers, name, graph):
+    _, query, gallery = splits
+    ranker = rankers[name].prepare(gallery.x)
+    found = distances(ranker, query.x, graph)
+    assert torch.allclose(found, ranker.rank(query.x, gallery.x, graph), **CLOSE)
+    one = distances(ranker, query.x[3], graph)
+    assert torch.allclose(one, found[3:4], **CLOSE)
+
+
+@pytest.mark.parametrize('name', RECIPES)
+@settings(max_examples=6, deadline=None)
+@given(
+    kept=st.integers(12, 29),
+    removed=st.sets(st.integers(0, 29), max_size=12),
+    seed=st.integers(0, 99),
+)
+def test_changes_equal_a_rebuild(splits, rankers, name, kept, removed, seed):
+    _, query, gallery = splits
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(seed))
+    x = gallery.x[order]
+    ranker = rankers[name].prepare(x[:kept], range(kept))
+    ranker.add(x[kept:], range(kept, 30))
+    ranker.remove(sorted(removed))
+    left = [i for i in range(30) if i not in removed]
+    assert ranker.gallery.ids.tolist() == left
+    found = distances(ranker, query.x, 'gallery')
+    expected = distances(ranker.prepare(x[left]), query.x, 'gallery')
+    assert torch.allclose(found, expected, **CLOSE)
+
+
+def test_matches(splits, rankers):
+    _, query, gallery = splits
+    names = [f'{i:04d}.png' for i in range(gallery.num_nodes)]
+    ranker = rankers['links'].prepare(gallery.x, gallery.y, names)
+    out = ranker.query(query.x, 5)
+    assert out.index.shape == out.distance.shape == (query.num_nodes, 5)
+    assert (out.distance[:, 1:] >= out.distance[:, :-1]).all()
+    assert out.ids.equal(gallery.y[out.index])
+    assert out.names[2] == [names[i] for i in out.index[2]]
+    assert ((out.connectivity >= 0) & (out.connectivity <= 1)).all()
+    assert out.connectivity.max() > 0
+    assert out.probability is None
+
+
+def test_bad_calls(splits, rankers):
+    _, query, gallery = splits
+    ranker = GraphReRanker(rankers['none'].config)
+    with pytest.raises(RuntimeError, match="call 'fit' first"):
+        ranker.prepare(gallery.x)
+    ranker = rankers['none'].prepare(gallery.x[:5], range(5))
+    with pytest.raises(ValueError, match="'ids' need to be given for all images"):
+        ranker.add(gallery.x[5:])
+    with pytest.raises(ValueError, match="'names' need to be given .* has none"):
+        ranker.add(gallery.x[5:6], [5], ['a'])
+    with pytest.raises(ValueError, match="'index' needs positions between 0 and 4"):
+        ranker.remove([5])
+    with pytest.raises(ValueError, match='at least two images'):
+        ranker.remove([0, 1, 2, 3])
+    with pytest.raises(ValueError, match="'graph' needs to be one of"):
+        ranker.query(query.x, graph='joint')
+    with pytest.raises(ValueError, match="'top' needs"):
+        ranker.query(query.x, 0)
+    with pytest.raises(ValueError, match='training features. length'):
+        ranker.query(query.x[:, :3])
+    with pytest.raises(TypeError, match="'names' needs strings"):
+        ranker.prepare(gallery.x[:2], names=[1, 2])
+    assert ranker.gallery.ids.tolist() == [0, 1, 2, 3, 4]
