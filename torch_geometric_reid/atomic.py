@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+ALIGNMENT = 64  # bytes
+
 
 def write_atomically(
     path: Path, write: Callable[[BinaryIO], object], previous: Path | None = None
@@ -90,9 +92,18 @@ def write_tensors(
     values = {
         name: value.detach().cpu().contiguous() for name, value in tensors.items()
     }
-    content = save(values, {**metadata, 'digest': digest(values)})
+    content = _align(save(values, {**metadata, 'digest': digest(values)}))
     write_atomically(path, lambda file: file.write(content), previous)
     return values
+
+
+def _align(content: bytes) -> bytes:
+    # Spaces behind the header, so that the first tensor, where it is mapped from the
+    # file, is aligned as in memory: some products depend on it in their last bits.
+    size = int.from_bytes(content[:8], 'little')
+    space = -(8 + size) % ALIGNMENT
+    header = (size + space).to_bytes(8, 'little') + content[8 : 8 + size]
+    return header + b' ' * space + content[8 + size :]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

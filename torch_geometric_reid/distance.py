@@ -99,7 +99,7 @@ class Mahalanobis:
         covariance.diagonal().add_(self.shrinkage * scale)
         value, vector = torch.linalg.eigh(covariance)
         value = value.clamp(min=float(value[-1]) * 1e-12)
-        self.weight = (vector / value.sqrt()).to(torch.float32)
+        self.weight = (vector / value.sqrt()).to(torch.float32).contiguous()
 
     @classmethod
     def restore(cls, weight: Tensor, shrinkage: float) -> 'Mahalanobis':

@@ -75,8 +75,9 @@ def restore(tensors: Mapping[str, Tensor], config: Config) -> Learned:
     Raises:
         ValueError: If tensors are missing or do not fit the options.
     """
+    copies = {name: value.clone() for name, value in tensors.items()}
     try:
-        return _restore(tensors, config)
+        return _restore(copies, config)
     except (KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f'tensors do not fit the options: {error}') from error
 

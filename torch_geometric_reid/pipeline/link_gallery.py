@@ -52,7 +52,7 @@ class LinkTables(NamedTuple):
     new_link: Tensor
 
 
-class Read(NamedTuple):
+class Similarities(NamedTuple):
     r"""What single probes see of a gallery.
 
     Attributes:
@@ -199,7 +199,7 @@ class LinkGallery:
         self.profile_rows = SparseRows(self.old.profiles)
         self.profile_lists = InvertedLists(self.new.profiles)
 
-    def read(self, probe: Tensor) -> Read:
+    def read(self, probe: Tensor) -> Similarities:
         r"""Returns what single probes see.
 
         Args:
@@ -242,7 +242,7 @@ class LinkGallery:
             links,
             self.profile_lists.dot(own),
         ]
-        return Read(image, link, similarity)
+        return Similarities(image, link, similarity)
 
 
 def prepare(

@@ -2,6 +2,7 @@ r"""The recipe of learned links."""
 
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,6 @@ from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.link_gallery import (
     LinkGallery,
     LinkTables,
-    Read,
     prepare,
 )
 from torch_geometric_reid.pipeline.mixture import Mixture, fit_mixture
@@ -43,6 +43,21 @@ LAMBDA = 0.4  # eq. (13)
 AHEAD = 1e-6  # of the first place before the second
 FAR = 0.05
 ROWS = 1024
+
+
+class Read(NamedTuple):
+    r"""What probes see of a gallery.
+
+    Attributes:
+        distance: The distances :math:`(Q, G)`.
+        image: The images of each probe that were scored :math:`(Q, K)`, a number of
+            at least :math:`G` being another probe.
+        link: The probabilities that they show its identity :math:`(Q, K)`.
+    """
+
+    distance: Tensor
+    image: Tensor
+    link: Tensor
 
 
 class LinkReRanker:
@@ -155,7 +170,9 @@ class LinkReRanker:
         """
         check_choice('graph', graph, ('joint', 'gallery', 'probe'))
         if graph == 'probe':
-            return self.read_jointly(query, self.adapt(gallery))[0]
+            gallery = self.adapt(gallery)
+            parts = query.split(1)
+            return torch.cat([self.read_jointly(q, gallery).distance for q in parts])
         return self.stages(query, gallery, graph, progress, ('links',))['links']
 
     def stages(
@@ -182,7 +199,6 @@ class LinkReRanker:
         if gallery.size(0) < 2 and graph == 'gallery':
             return {name: 1 - query @ gallery.t() for name in names}
         pairs, link = self._evaluate(query, gallery, graph, progress)
-        link = mutual_link(pairs, link)
         return self._distances(pairs, link, query, gallery, names)
 
     def links(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,38 +239,29 @@ class LinkReRanker:
         r"""Returns a prepared gallery that probes can read."""
         return LinkGallery(tables, self.first, self.second, self.config)
 
-    def read(self, query: Tensor, gallery: LinkGallery) -> tuple[Tensor, Read]:
-        r"""Returns the distances :math:`(Q, G)` of :meth:`rank` in the graph
-        :obj:`"gallery"`, and what they were made from.
+    def read(self, query: Tensor, gallery: LinkGallery) -> Read:
+        r"""Returns the distances of :meth:`rank` in the graph :obj:`"gallery"`.
 
         Args:
             query (torch.Tensor): The probes' features :math:`(Q, d)` of unit length.
             gallery (LinkGallery): The prepared gallery.
         """
-        read = gallery.read(self.adapt(query))
-        return self._fuse('links', read.similarity), read
+        image, link, similarity = gallery.read(self.adapt(query))
+        return Read(self._fuse('links', similarity), image, link)
 
-    def read_jointly(
-        self, query: Tensor, gallery: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        r"""Returns the distances :math:`(Q, G)` of :meth:`rank` in the graph
-        :obj:`"probe"`, the images that were scored, and the probabilities of links to
-        them :math:`(Q, K)`. It takes a whole pass for each probe.
+    def read_jointly(self, query: Tensor, gallery: Tensor) -> Read:
+        r"""Returns the distances of :meth:`rank` in the graph :obj:`"joint"`.
 
         Args:
             query (torch.Tensor): The probes' features :math:`(Q, d)` of unit length.
             gallery (torch.Tensor): The gallery's features :math:`(G, d)` of unit
                 length, after :meth:`adapt`.
         """
-        distances, images, links = [], [], []
-        for probe in self.adapt(query).split(1):
-            pairs, link = self._evaluate(probe, gallery, 'joint')
-            distances.append(
-                self._distances(pairs, link, probe, gallery, ('links',))['links']
-            )
-            images.append(listed_nodes(pairs)[-1:])
-            links.append(link[-1:])
-        return torch.cat(distances), torch.cat(images), torch.cat(links)
+        query, num_gallery = self.adapt(query), gallery.size(0)
+        pairs, link = self._evaluate(query, gallery, 'joint')
+        distance = self._distances(pairs, link, query, gallery, ('links',))['links']
+        image, link = listed_nodes(pairs)[num_gallery:], link[num_gallery:]
+        return Read(distance, image, link)
 
     def _evaluate(
         self, query: Tensor, gallery: Tensor, graph: str, progress: bool = False
@@ -302,6 +309,7 @@ class LinkReRanker:
         names: Sequence[str],
     ) -> dict[str, Tensor]:
         num_gallery, num_nodes = gallery.size(0), pairs.num_nodes
+        link = mutual_link(pairs, link)
         mask = pairs.get('gallery_mask')
         neighbor = listed_nodes(pairs)
         links = both_ways(neighbor, link, mask)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from torch_geometric_reid.checks import check_choice, check_ids, check_positive
 from torch_geometric_reid.knn import stable_topk
+from torch_geometric_reid.pipeline.aggregate import GRAPHS
 from torch_geometric_reid.pipeline.stores import Store
 from torch_geometric_reid.pipeline.trust import Trust
 
 PROBES = 64  # answered at a time
-GRAPHS = ('probe', 'gallery')
 
 
 @dataclass(eq=False)
@@ -75,20 +75,21 @@ class PreparedGallery:
     def query(
         self, query: Tensor, top: int, graph: str, trust: Trust | None = None
     ) -> Matches:
-        r"""Returns the nearest images of probes, each alone with the gallery.
+        r"""Returns the nearest images of probes.
 
         Args:
             query (torch.Tensor): Features of the probes :math:`(Q, d)` of unit
                 length.
             top (int): The number :math:`k`, cut to :math:`G`.
-            graph (str): :obj:`"probe"` or :obj:`"gallery"`.
+            graph (str): :obj:`"probe"`, :obj:`"gallery"` or :obj:`"joint"`.
             trust (Trust, optional): What turns distances into probabilities.
                 (default: :obj:`None`)
         """
         check_positive('top', top)
         check_choice('graph', graph, GRAPHS)
         top = min(top, self.num_images)
-        parts = [self._query(part, top, graph) for part in query.split(PROBES)]
+        size = len(query) if graph == 'joint' else PROBES
+        parts = [self._query(part, top, graph) for part in query.split(size)]
         index, distance, connectivity = map(torch.cat, zip(*parts, strict=True))
         out = Matches(index, distance, connectivity)
         if trust is not None:

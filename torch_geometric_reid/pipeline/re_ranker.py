@@ -260,19 +260,19 @@ class GraphReRanker:
         return self
 
     def query(self, query: Tensor, top: int = 50, graph: str | None = None) -> Matches:
-        r"""Returns the nearest images of the prepared gallery for probes, each of
-        which is alone with it.
+        r"""Returns the nearest images of the prepared gallery for probes.
 
         Args:
             query (torch.Tensor or numpy.ndarray): Features of one probe
                 :math:`(d)` or of several :math:`(Q, d)`.
             top (int, optional): The number of images, cut to all.
                 (default: :obj:`50`)
-            graph (str, optional): :obj:`"probe"` or :obj:`"gallery"`, as of
-                :meth:`rank`, whose distances these are. In the recipe of links,
-                :obj:`"probe"` takes a whole pass for each probe. By default,
-                :obj:`"probe"` in the paper's recipe and :obj:`"gallery"` in that of
-                links. (default: :obj:`None`)
+            graph (str, optional): :obj:`"probe"`, :obj:`"gallery"` or
+                :obj:`"joint"`, as of :meth:`rank`, whose distances these are. Each
+                probe is alone with the gallery in the first two; the recipe of links
+                takes a whole pass for each probe in the first, and one for all of
+                them in the last. By default, :obj:`"probe"` in the paper's recipe and
+                :obj:`"gallery"` in that of links. (default: :obj:`None`)
 
         Raises:
             RuntimeError: If no gallery was prepared.

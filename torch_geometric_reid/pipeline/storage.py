@@ -36,7 +36,8 @@ def write_folder(
     names: list[str] | None,
 ) -> None:
     r"""Writes a re-ranker: :obj:`re_ranker.yaml` with its options and the names of
-    the other files, of which each holds its own hash. That one is written last, so
+    the other files, of which each holds its own hash; each tensor of the gallery has
+    a file of its own. That one is written last, so
     that the folder is the old or the new re-ranker, whatever interrupts it.
 
     Args:
@@ -53,9 +54,12 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(folder)
     try:
-        files = {'models': _write_tensors(folder, 'models', models)}
+        files: dict[str, Any] = {'models': _write_tensors(folder, 'models', models)}
         if gallery is not None:
-            files['gallery'] = _write_tensors(folder, 'gallery', gallery)
+            files['gallery'] = {
+                name: _write_tensors(folder, 'gallery', {name: value})
+                for name, value in gallery.items()
+            }
         if names is not None:
             content = json.dumps(names).encode()
             files['names'] = f'names-{sha256(content).hexdigest()}.json'
@@ -69,9 +73,10 @@ def write_folder(
         manifest['hash'] = manifest_hash(manifest)
         text = yaml.safe_dump(manifest, sort_keys=False).encode()
         write_atomically(folder / MANIFEST, lambda file: file.write(text))
+        kept = _names_of(files)
         for kind in KINDS:
             for path in folder.glob(f'{kind}-*'):
-                if path.name not in files.values():
+                if path.name not in kept:
                     with suppress(OSError):
                         path.unlink()
     finally:
@@ -96,7 +101,9 @@ def read_folder(
     models = _read_tensors(folder / files['models'])
     gallery = names = None
     if 'gallery' in files:
-        gallery = _read_tensors(folder / files['gallery'])
+        gallery = {}
+        for name in files['gallery'].values():
+            gallery.update(_read_tensors(folder / name))
     if 'names' in files:
         names = _read_names(folder / files['names'])
     return config, models, gallery, names
@@ -143,7 +150,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if (
         not isinstance(files, dict)
         or not {'models'} <= set(files) <= set(KINDS)
-        or not all(_is_name(kind, name) for kind, name in files.items())
+        or not isinstance(files.get('gallery', {}), dict)
+        or not all(_is_name(name) for name in _names_of(files))
     ):
         raise ValueError(f"'{path}' names no files of a re-ranker under 'files'")
     if manifest.get('hash') != manifest_hash(manifest):
@@ -157,10 +165,16 @@ def manifest_hash(manifest: Mapping[str, Any]) -> str:
     return sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()
 
 
-def _is_name(kind: str, name: Any) -> bool:
+def _names_of(files: Mapping[str, Any]) -> list[Any]:
+    parts = {'gallery': {}, **files}
+    gallery = parts.pop('gallery')
+    return [*parts.values(), *gallery.values()]
+
+
+def _is_name(name: Any) -> bool:
     return (
         isinstance(name, str)
-        and name.startswith(f'{kind}-')
+        and name.startswith(tuple(f'{kind}-' for kind in KINDS))
         and Path(name).name == name
         and '\0' not in name
     )

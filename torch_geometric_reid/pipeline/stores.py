@@ -8,7 +8,11 @@ from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.nn import ECGCN, FAGCN
-from torch_geometric_reid.pipeline.aggregate import AggregatedGallery, Features
+from torch_geometric_reid.pipeline.aggregate import (
+    AggregatedGallery,
+    Features,
+    aggregate,
+)
 from torch_geometric_reid.pipeline.config import Config
 from torch_geometric_reid.pipeline.connectivity import (
     ConnectedGallery,
@@ -36,12 +40,12 @@ class Answer(NamedTuple):
 
 
 class Store(Protocol):
-    r"""A prepared gallery. Features are of unit length, a graph is :obj:`"probe"` or
-    :obj:`"gallery"`.
-    """
+    r"""A prepared gallery. Features are of unit length."""
 
     def read(self, query: Tensor, graph: str) -> Answer:
-        r"""Answers probes :math:`(Q, d)`, each alone with the gallery."""
+        r"""Answers probes :math:`(Q, d)` in the graph :obj:`"probe"`,
+        :obj:`"gallery"` or :obj:`"joint"`.
+        """
         ...
 
     def change(self, gallery: Tensor, kept: Tensor) -> 'Store':
@@ -79,10 +83,13 @@ class LinkStore:
         return cls(links, LinkTables(**tensors))
 
     def read(self, query: Tensor, graph: str) -> Answer:
-        if graph == 'probe':
-            return Answer(*self.links.read_jointly(query, self.tables.x))
-        distance, read = self.links.read(query, self.gallery)
-        return Answer(distance, read.image, read.link)
+        if graph == 'gallery':
+            return Answer(*self.links.read(query, self.gallery))
+        parts = query.split(1) if graph == 'probe' else [query]
+        reads = [self.links.read_jointly(part, self.tables.x) for part in parts]
+        distance, image, link = map(torch.cat, zip(*reads, strict=True))
+        other = image >= len(self.tables.x)  # probes, in the joint graph
+        return Answer(distance, image.masked_fill(other, 0), link.masked_fill(other, 0))
 
     def change(self, gallery: Tensor, kept: Tensor) -> 'LinkStore':
         x = torch.cat([self.tables.x[kept], self.links.adapt(gallery)])
@@ -177,14 +184,20 @@ class PaperStore:
 
     @torch.no_grad()
     def read(self, query: Tensor, graph: str) -> Answer:
-        features = Features(query, self.x)
-        if self.aggregated is not None:
+        connected = self.connected
+        if self.aggregated is None:
+            features = Features(query, self.x)
+        elif graph == 'joint':
+            model, affinity = self.aggregated.model, self.aggregated.affinity
+            features = aggregate(model, query, self.x, affinity, 'joint')
+            connected = self.paper.connect(features.gallery)
+        else:
             features = self.aggregated.read(query, graph)
         distance = self.paper.distance(features)
-        if self.connected is None:
+        if connected is None:
             none = distance[:, :0]
             return Answer(distance, none.long(), none)
-        found = self.connected.read(features, features.distance())
+        found = connected.read(features, features.distance())
         fused = self.paper.fuse(distance, found)
         return Answer(fused, found.image, 1 - found.distance)
 

@@ -43,7 +43,8 @@ class IdentityMetric(BaseTransform):
         y = check_ids('y', y, x.size(0))
         reference = check_features('reference', reference, nonzero=True)
         residual = within_identity(x, y)[1]
-        value, self.vectors = torch.linalg.eigh(residual.t() @ residual / x.size(0))
+        value, vectors = torch.linalg.eigh(residual.t() @ residual / x.size(0))
+        self.vectors = vectors.contiguous()
         self.values = value + RIDGE * value.mean()
         self.power = 0.0
         k = min(k, reference.size(0) - 1)
