@@ -12,6 +12,7 @@ from torch_geometric_reid.cli.experiment import run_experiment
 from torch_geometric_reid.cli.links import print_links
 from torch_geometric_reid.cli.parser import make_parser
 from torch_geometric_reid.cli.rerank import run_rerank
+from torch_geometric_reid.cli.saved import run_add, run_fit, run_query, run_rank
 from torch_geometric_reid.cli.table import format_table
 from torch_geometric_reid.cli.tune import run_tune
 from torch_geometric_reid.datasets import Omniglot242, load_features
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.instantiate(parser.parse_args(argv))
     try:
         COMMANDS[args.subcommand](args[args.subcommand])
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         print(f'tg-reid: error: {error}', file=sys.stderr)
         return 1
     return 0
@@ -88,4 +89,8 @@ COMMANDS = {
     'evaluate': run_evaluate,
     'experiment': run_experiment,
     'tune': run_tune,
+    'fit': run_fit,
+    'rank': run_rank,
+    'query': run_query,
+    'add': run_add,
 }

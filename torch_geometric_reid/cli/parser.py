@@ -1,13 +1,15 @@
 from argparse import ArgumentParser as PlainParser
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from torch_geometric_reid.cli.experiment import EXPERIMENTS
+from torch_geometric_reid.cli.options import add_config, add_file
 from torch_geometric_reid.cli.rerank import METHODS
+from torch_geometric_reid.cli.saved_options import SAVED
 from torch_geometric_reid.cli.tune import tune_options
 from torch_geometric_reid.experiments.published import BACKBONES
 from torch_geometric_reid.metrics.evaluation import APS
@@ -46,14 +48,9 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
         'Example: tg-reid run --train train.npz --query query.npz '
         '--gallery gallery.npz --preset paper --fa.k 10',
     )
-    for name, what in [
-        ('train', 'training images: features and identities'),
-        ('query', 'probes: features, identities and maybe cameras'),
-        ('gallery', 'gallery images: likewise'),
-    ]:
-        run.add_argument(
-            f'--{name}', type=str, required=True, metavar='FILE', help=f'file of {what}'
-        )
+    add_file(run, 'train', 'training images: features and identities')
+    add_file(run, 'query', 'probes: features, identities and maybe cameras')
+    add_file(run, 'gallery', 'gallery images: likewise')
     commands.add_subcommand(
         'run',
         run,
@@ -75,6 +72,8 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
         tune_options(preset, PRESETS[preset]()),
         help='choose options on held-out training identities',
     )
+    for name, (make, what) in SAVED.items():
+        commands.add_subcommand(name, make(preset, PRESETS[preset]()), help=what)
     return parser
 
 
@@ -116,7 +115,7 @@ def _experiment_options(preset: str, data: str) -> ArgumentParser:
     config = PRESETS[preset]()
     if preset == 'paper' and data in PAPER_K and config.fa is not None:
         config = replace(config, fa=replace(config.fa, k=PAPER_K[data]))
-    _add_config(parser, preset, config, Path('runs/experiments'))
+    add_config(parser, preset, config, Path('runs/experiments'))
     return parser
 
 
@@ -163,10 +162,8 @@ def _evaluate_options() -> ArgumentParser:
 
 
 def _add_sets(parser: ArgumentParser) -> None:
-    for name, what in [('query', 'probes'), ('gallery', 'gallery images')]:
-        parser.add_argument(
-            f'--{name}', type=str, required=True, metavar='FILE', help=f'file of {what}'
-        )
+    add_file(parser, 'query', 'probes')
+    add_file(parser, 'gallery', 'gallery images')
     parser.add_argument(
         '--json', type=Path | None, metavar='FILE', help='write the metrics'
     )
@@ -177,19 +174,5 @@ def _options(preset: str, example: str) -> ArgumentParser:
     parser.add_argument(
         '--json', type=Path | None, metavar='FILE', help='write the rows of the table'
     )
-    _add_config(parser, preset, PRESETS[preset](), Path('runs/last'))
+    add_config(parser, preset, PRESETS[preset](), Path('runs/last'))
     return parser
-
-
-def _add_config(parser: ArgumentParser, preset: str, config: Config, out: Path) -> None:
-    parser.add_argument(
-        '--preset',
-        type=str,
-        default=preset,
-        help='defaults of all options: small (two CPU cores) or paper',
-    )
-    parser.add_argument('--config', action='config', help='YAML file of options')
-    parser.add_argument('--out', type=Path, default=out, help='folder of the run')
-    parser.add_argument('--quiet', action='store_true', help='no progress bars')
-    parser.add_class_arguments(Config)
-    parser.set_defaults(asdict(config))

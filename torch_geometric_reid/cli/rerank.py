@@ -18,9 +18,7 @@ METHODS = {'none': pairwise_distance, **RE_RANKERS}
 
 def run_rerank(args: Any) -> None:
     r"""Runs :obj:`tg-reid rerank`."""
-    out = Path(args.out)
-    if out.suffix not in WRITERS:
-        raise ValueError(f"'--out' needs to end in .npz or .csv (got '{out}')")
+    out = check_ranking(args.out)
     query, gallery = FeatureDataset(args.query), FeatureDataset(args.gallery)
     q, g = query[0], gallery[0]
     parameters = {}
@@ -36,6 +34,18 @@ def run_rerank(args: Any) -> None:
         print_evaluation(result, args.json)
     elif args.json is not None:
         raise ValueError("'--json' needs identities in both files")
+
+
+def check_ranking(path: Path) -> Path:
+    r"""Returns the path of a ranking to write.
+
+    Raises:
+        ValueError: If it does not end in :obj:`.npz` or :obj:`.csv`.
+    """
+    path = Path(path)
+    if path.suffix not in WRITERS:
+        raise ValueError(f"'--out' needs to end in .npz or .csv (got '{path}')")
+    return path
 
 
 def _write_npz(

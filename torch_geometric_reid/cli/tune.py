@@ -1,6 +1,6 @@
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from jsonargparse.typing import PositiveInt
 from torch import Tensor
 from torch_geometric.data import Data
 
+from torch_geometric_reid.cli.options import add_config
 from torch_geometric_reid.cli.table import format_table
 from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.pipeline import Config, Trial, Tuning, to_yaml, tune
@@ -78,16 +79,7 @@ def tune_options(preset: str = 'small', config: Config | None = None) -> Argumen
     parser.add_argument(
         '--json', type=Path | None, metavar='FILE', help='write the rows of the tables'
     )
-    parser.add_argument(
-        '--preset',
-        type=str,
-        default=preset,
-        help='defaults of all options: small (two CPU cores) or paper',
-    )
-    parser.add_argument('--config', action='config', help='YAML file of options')
-    parser.add_argument('--quiet', action='store_true', help='no progress bar')
-    parser.add_class_arguments(Config)
-    parser.set_defaults(asdict(Config() if config is None else config))
+    add_config(parser, preset, Config() if config is None else config)
     return parser
 
 
