@@ -44,15 +44,17 @@ def check_features(name: str, x: Any, nonzero: bool = False) -> Tensor:
             f'dimension (got shape {list(x.shape)})'
         )
     x = x.to(torch.float32).contiguous()
-    finite = torch.isfinite(x).all(dim=1)
-    if not finite.all():
-        raise ValueError(
-            f"'{name}' of shape {list(x.shape)} needs finite values (got NaN, "
-            f'infinite or float32-overflowing values in {int((~finite).sum())} '
-            f'rows, the first is row {int((~finite).nonzero()[0])})'
-        )
+    size = torch.linalg.vector_norm(x, 1, dim=1)
+    if not size.isfinite().all():  # or a sum that is too large
+        finite = torch.isfinite(x).all(dim=1)
+        if not finite.all():
+            raise ValueError(
+                f"'{name}' of shape {list(x.shape)} needs finite values (got NaN, "
+                f'infinite or float32-overflowing values in {int((~finite).sum())} '
+                f'rows, the first is row {int((~finite).nonzero()[0])})'
+            )
     if nonzero:
-        zero = (x == 0).all(dim=1)
+        zero = size == 0
         if zero.any():
             raise ValueError(
                 f"'{name}' of shape {list(x.shape)} needs non-zero vectors under "

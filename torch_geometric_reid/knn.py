@@ -84,35 +84,73 @@ def knn(
         >>> knn(x, k=1).index.view(-1).tolist()
         [1, 0, 1]
     """
-    check_choice('metric', metric, METRICS)
-    check_positive('k', k)
-    x = check_features('x', x, nonzero=metric == 'cosine')
     exclude_self = exclude_self and query is None
-    if query is not None:
-        query = check_features('query', query, nonzero=metric == 'cosine')
-        check_same_dim('query', query, 'x', x)
-    k = cut('k', k, x.size(0) - int(exclude_self))
-    if metric == 'cosine':
-        x = F.normalize(x)
-        query = None if query is None else F.normalize(query)
-    query = x if query is None else query
+    items = KNNSearch(x, k, metric=metric, exclude_self=exclude_self, backend=backend)
+    return items.search(items.x if query is None else query, chunk_size)
 
-    size = min(k + 1 + int(exclude_self), x.size(0))
-    search = _Search(x, metric, _choose_backend(backend, x, size), size)
-    if chunk_size is None:
-        chunk_size = max(1, BLOCK_ELEMENTS // x.size(0))
-    check_positive('chunk_size', chunk_size)
 
-    outs = []
-    for start in range(0, query.size(0), chunk_size):
-        block = query[start : start + chunk_size]
-        self_id = None
-        if exclude_self:
-            self_id = torch.arange(start, start + block.size(0), device=x.device)
-        outs.append(search(block, k, self_id))
-    score = torch.cat([out.score for out in outs])
-    index = torch.cat([out.index for out in outs])
-    return KNNOutput(-score if metric == 'sqeuclidean' else score, index)
+class KNNSearch:
+    r"""Items that stay, to be searched for one query after the other, see
+    :meth:`knn`.
+
+    Args:
+        x (torch.Tensor): The features :math:`(N, d)` to search in.
+        k (int): The number of neighbours.
+        metric (str, optional): See :meth:`knn`. (default: :obj:`"cosine"`)
+        exclude_self (bool, optional): If set to :obj:`True`, the queries are all of
+            the items, in order, and none of them is a neighbour of itself.
+            (default: :obj:`False`)
+        backend (str, optional): See :meth:`knn`. (default: :obj:`None`)
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        k: int,
+        *,
+        metric: str = 'cosine',
+        exclude_self: bool = False,
+        backend: str | None = None,
+    ):
+        check_choice('metric', metric, METRICS)
+        check_positive('k', k)
+        x = check_features('x', x, nonzero=metric == 'cosine')
+        self.k = cut('k', k, x.size(0) - int(exclude_self), stacklevel=4)
+        self.metric = metric
+        self.exclude_self = exclude_self
+        self.x = F.normalize(x) if metric == 'cosine' else x
+        size = min(self.k + 1 + int(exclude_self), x.size(0))
+        backend = _choose_backend(backend, x, size)
+        self._search = _Search(self.x, metric, backend, size)
+
+    def search(self, query: Tensor, chunk_size: int | None = None) -> KNNOutput:
+        r"""Returns the nearest items of each query, as :meth:`knn` does.
+
+        Args:
+            query (torch.Tensor): The features :math:`(M, d)` to search for.
+            chunk_size (int, optional): See :meth:`knn`. (default: :obj:`None`)
+        """
+        if query is not self.x:
+            query = check_features('query', query, nonzero=self.metric == 'cosine')
+            check_same_dim('query', query, 'x', self.x)
+            query = F.normalize(query) if self.metric == 'cosine' else query
+        if chunk_size is None:
+            chunk_size = max(1, BLOCK_ELEMENTS // self.x.size(0))
+        check_positive('chunk_size', chunk_size)
+        outs = []
+        for start in range(0, query.size(0), chunk_size):
+            block = query[start : start + chunk_size]
+            self_id = None
+            if self.exclude_self:
+                self_id = torch.arange(
+                    start, start + block.size(0), device=self.x.device
+                )
+            outs.append(self._search(block, self.k, self_id))
+        score = torch.cat([out.score for out in outs])
+        index = torch.cat([out.index for out in outs])
+        if self.metric == 'sqeuclidean':
+            score = -score
+        return KNNOutput(score, index)
 
 
 def knn_graph(

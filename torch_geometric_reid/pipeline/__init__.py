@@ -17,6 +17,7 @@ from torch_geometric_reid.pipeline.connectivity import (
 from torch_geometric_reid.pipeline.hold_out import hold_out
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
+from torch_geometric_reid.pipeline.prepared_gallery import Matches
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
 from torch_geometric_reid.pipeline.run_folder import save_run, to_yaml, write_rows
 from torch_geometric_reid.pipeline.train import train_ec, train_fa
@@ -35,6 +36,7 @@ __all__ = [
     'GraphReRanker',
     'LinkConfig',
     'LinkReRanker',
+    'Matches',
     'Patch',
     'PatchFeatures',
     'RankConfig',

@@ -10,7 +10,7 @@ from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.distance import pairwise_distance
-from torch_geometric_reid.knn import dot_rounding, knn
+from torch_geometric_reid.knn import KNNSearch, dot_rounding, knn
 from torch_geometric_reid.nn import FAGCN, NeighborMean
 from torch_geometric_reid.pipeline.patch import Patch
 from torch_geometric_reid.transforms import AffinityGraph
@@ -133,6 +133,7 @@ class AggregatedGallery:
         self.model = model
         self.affinity = affinity
         self.x = gallery
+        self.items = KNNSearch(gallery, affinity.k, backend=affinity.backend or 'torch')
         if table is None:
             table = knn(gallery, affinity.k, backend=affinity.backend)
         self.table = table
@@ -150,7 +151,7 @@ class AggregatedGallery:
             query (torch.Tensor): Features of the probes :math:`(Q, d)`.
             graph (str): :obj:`"probe"` or :obj:`"gallery"`.
         """
-        near = knn(self.x, self.affinity.k, query=query, backend=self.affinity.backend)
+        near = self.items.search(query)
         z = self.model.encode_rows(query, self._gather(query, near)[0])
         patch = self._patch(query) if graph == 'probe' else None
         return Features(z, self.z, patch)
@@ -172,7 +173,7 @@ class AggregatedGallery:
         rows = max(1, BLOCK_ELEMENTS // len(x))
         rounding = dot_rounding(x.size(1))  # a tie stays with the k-th neighbour
         full = self.table.index.size(1) == self.affinity.k
-        unit, unit_query = F.normalize(x), F.normalize(query)
+        unit, unit_query = self.items.x, F.normalize(query)
         for part in torch.arange(len(query), device=x.device).split(rows):
             score = unit_query[part] @ unit.t()
             last = self.table.score[:, -1] if full else score.new_tensor(-torch.inf)

@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
 from torch_geometric.nn.pool.knn import KNNOutput
 
-from torch_geometric_reid.knn import dot_rounding, knn, neighbor_graph
+from torch_geometric_reid.knn import KNNSearch, dot_rounding, neighbor_graph
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.train_links import predict_links
@@ -88,6 +88,7 @@ class Graph:
     ):
         self.x = x
         self.score, self.neighbor = table
+        self.items = KNNSearch(x, self.neighbor.size(1), backend='torch')
         self.model = model
         self.config = config
         self.hoods = GalleryNeighborhoods(
@@ -109,7 +110,7 @@ class Graph:
 
     def nearest(self, probe: Tensor) -> KNNOutput:
         r"""Returns the nearest images of probes :math:`(Q, K)`."""
-        return knn(self.x, self.neighbor.size(1), query=probe, backend='torch')
+        return self.items.search(probe)
 
     def describe(
         self, cosine: Tensor, table: KNNOutput, other: Tensor, hood: Tensor

@@ -197,7 +197,10 @@ class PaperStore:
         if connected is None:
             none = distance[:, :0]
             return Answer(distance, none.long(), none)
-        found = connected.read(features, features.distance())
+        rank, plain = self.paper.config.rank, distance
+        if rank.metric != 'sqeuclidean' or rank.scale is not None:
+            plain = features.distance()
+        found = connected.read(features, plain)
         fused = self.paper.fuse(distance, found)
         return Answer(fused, found.image, 1 - found.distance)
 
