@@ -119,7 +119,7 @@ def plot(rows: list[tuple[str, int, float, float]], path: Path) -> None:
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
-    _, (left, right) = plt.subplots(ncols=2, figsize=(11, 4.2), layout='constrained')
+    figure, (left, right) = plt.subplots(ncols=2, figsize=(11, 4.2), layout='constrained')
     for name in STAGES:
         mine = [row[1:] for row in rows if row[0] == name]
         if mine:
@@ -128,7 +128,7 @@ def plot(rows: list[tuple[str, int, float, float]], path: Path) -> None:
             right.loglog(size, memory, 'o-')
     left.set(xlabel='gallery', ylabel='seconds')
     right.set(xlabel='gallery', ylabel='GB above the features')
-    left.legend(fontsize=8)
+    figure.legend(loc='outside upper center', ncols=4, fontsize=8)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     plt.savefig(path, dpi=150)
