@@ -119,7 +119,9 @@ def plot(rows: list[tuple[str, int, float, float]], path: Path) -> None:
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(ncols=2, figsize=(11, 4.2), layout='constrained')
+    figure, (left, right) = plt.subplots(
+        ncols=2, figsize=(11, 4.2), layout='constrained'
+    )
     for name in STAGES:
         mine = [row[1:] for row in rows if row[0] == name]
         if mine:

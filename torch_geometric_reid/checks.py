@@ -1,9 +1,11 @@
 """What every public function asks of its input, and how it says so."""
 
 import warnings
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,7 +93,7 @@ def check_ids(name: str, ids: Any, size: int) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"'{name}' needs to be a tensor or array of integers [{size}] "
-            f"(got '{type(ids).__name__}')"
+            f'(got {_describe(ids)})'
         ) from error
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise TypeError(f"'{name}' needs to hold integers (got {ids.dtype})")
@@ -103,6 +105,16 @@ def check_ids(name: str, ids: Any, size: int) -> Tensor:
     if ids.dtype == torch.uint64 and (ids.view(torch.int64) < 0).any():
         raise ValueError(f"'{name}' needs to hold integers below 2 ** 63")
     return ids.to(torch.int64)
+
+
+def _describe(ids: Any) -> str:
+    first = ids[0] if isinstance(ids, Sequence | np.ndarray) and len(ids) else None
+    if isinstance(first, str):
+        return (
+            f'text such as {str(first)!r}: number it over all files at once, as '
+            f'numpy.unique(ids, return_inverse=True) does'
+        )
+    return f"'{type(ids).__name__}'"
 
 
 def check_positive(name: str, value: int) -> None:

@@ -86,3 +86,32 @@ def test_bad_calls(splits, rankers):
     with pytest.raises(TypeError, match="'names' needs strings"):
         ranker.prepare(gallery.x[:2], names=[1, 2])
     assert ranker.gallery.ids.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_joint_graph_keeps_every_connectivity(splits, rankers):
+    _, query, gallery = splits
+    ranker = rankers['links'].prepare(gallery.x)
+    answer = ranker.gallery.store.read(query.x, 'joint')
+    out = ranker.query(query.x, gallery.num_nodes, 'joint')
+    full = torch.zeros_like(answer.distance).scatter_(1, out.index, out.connectivity)
+    scored = answer.connectivity > 0
+    found = full.gather(1, answer.image)[scored]
+    assert torch.allclose(found, answer.connectivity[scored], **CLOSE)
+    assert (full > 0).sum() == scored.sum()
+
+
+def test_what_was_queried_stays_as_it_is(splits, rankers):
+    _, query, gallery = splits
+    ids = torch.arange(gallery.num_nodes)
+    ranker = rankers['none'].prepare(gallery.x, ids)
+    before = ranker.gallery
+    ids.fill_(-7)
+    ranker.remove([0, 1])
+    assert before.num_images == gallery.num_nodes
+    assert before.ids[0] == 0
+    assert ranker.gallery.ids[0] == 2
+    x = query.x.clone().requires_grad_()
+    assert not ranker.query(x).distance.requires_grad
+    state = torch.get_rng_state()
+    rankers['paper'].prepare(gallery.x).query(query.x)
+    assert state.equal(torch.get_rng_state())

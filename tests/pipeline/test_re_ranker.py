@@ -277,3 +277,15 @@ def test_probes_that_are_copies_of_gallery_images(ranker, splits):
     for p in (0, 7, 19, 22):
         alone = ranker.rank(query[p : p + 1], gallery)
         assert torch.allclose(alone[0], whole[p], atol=1e-5)
+
+
+def test_compare_looks_at_all_sets_before_training(splits):
+    train, query, gallery = splits
+    narrow = gallery.clone()
+    narrow.x = narrow.x[:, :-1]
+    with pytest.raises(ValueError, match="'gallery' and 'train' need vectors"):
+        compare(train, query, narrow, SMALL)
+    blind = gallery.clone()
+    del blind.camera
+    with pytest.raises(ValueError, match="need cameras both or neither .* 'query'"):
+        compare(train, query, blind, SMALL)

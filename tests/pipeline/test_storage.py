@@ -41,6 +41,9 @@ def test_loaded_ranks_the_same_to_the_bit(splits, rankers, name, tmp_path):
         assert a.index.equal(b.index)
         assert a.distance.equal(b.distance)
         assert a.connectivity.equal(b.connectivity)
+        for probe in query.x[:3]:
+            a, b = (r.query(probe, 10, graph) for r in (ranker, loaded))
+            assert a.distance.equal(b.distance)
     assert ranker.rank(query.x, gallery.x).equal(loaded.rank(query.x, gallery.x))
     loaded.add(query.x[:2])
     loaded.remove([0])
@@ -191,3 +194,25 @@ def test_a_kill_leaves_a_whole_re_ranker(rankers, splits, folder, seconds):
     shutil.copytree(folder, copy)
     loaded.save(copy)
     assert torch.equal(GraphReRanker.load(copy).gallery.ids, loaded.gallery.ids)
+
+
+def test_saving_again_mends_a_damaged_file(folder):
+    loaded = GraphReRanker.load(folder)
+    path = next(folder.glob('models-*'))
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 255
+    path.write_bytes(content)
+    loaded.save(folder)
+    GraphReRanker.load(folder)
+
+
+def test_given_weights_and_retrained_links(rankers, splits, tmp_path):
+    train, query, gallery = splits
+    config = rankers['links'].config
+    config = replace(config, links=replace(config.links, weights=(1, 1, 1, 1)))
+    ranker = GraphReRanker(config).fit(train.x, train.y).prepare(gallery.x)
+    ranker.save(tmp_path)
+    GraphReRanker.load(tmp_path)
+    ranker.rank(query.x, gallery.x[:50])  # trains anew: the tables are others'
+    with pytest.raises(RuntimeError, match='no gallery'):
+        ranker.query(query.x)

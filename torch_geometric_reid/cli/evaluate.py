@@ -24,7 +24,13 @@ def run_evaluate(args: Any) -> None:
         distance = pairwise_distance(query.x, gallery.x)
         result = evaluate(distance, *labels, ap=args.ap)
     else:
-        result = evaluate_topk(_read_ranking(args.ranking), *labels, ap=args.ap)
+        ranking = _read_ranking(args.ranking)
+        result = evaluate_topk(ranking, *labels, ap=args.ap)
+        if ranking.size(1) < gallery.num_nodes:
+            print(
+                f'# the best {ranking.size(1)} of {gallery.num_nodes} images: matches '
+                f'behind them count as never found'
+            )
     print_evaluation(result, args.json)
 
 

@@ -62,7 +62,9 @@ def _run(args: Any) -> None:
 def _load(path: str, split: str | None) -> Data:
     data = load_features(path, split)
     if 'y' not in data:
-        raise ValueError(f"'{path}' has no identities, which evaluation needs")
+        raise ValueError(
+            f"'{path}' has no identities, which training and evaluation need"
+        )
     return data
 
 
@@ -77,6 +79,8 @@ def _compare(splits: Sequence[Data], args: Any) -> None:
     print_links(result)
     save_run(Path(args.out), result)
     print(f'# run folder: {args.out}')
+    method = 'links' if config.recipe == 'links' else 'final distance'
+    print(f'# ranking: {Path(args.out) / "ranking.npz"} ({method}, {config.graph})')
     if args.json is not None:
         write_rows(Path(args.json), result)
         print(f'# rows: {args.json}')

@@ -8,6 +8,11 @@ from jsonargparse import ArgumentParser
 from torch_geometric_reid.pipeline import Config
 
 
+def new_parser(description: str) -> ArgumentParser:
+    r"""Returns a parser that takes no abbreviations of options."""
+    return ArgumentParser(description=description, allow_abbrev=False)
+
+
 def add_config(
     parser: ArgumentParser, preset: str, config: Config, out: Path | None = None
 ) -> None:

@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from torch_geometric_reid.cli.experiment import EXPERIMENTS
-from torch_geometric_reid.cli.options import add_config, add_file
+from torch_geometric_reid.cli.options import add_config, add_file, new_parser
 from torch_geometric_reid.cli.rerank import METHODS
 from torch_geometric_reid.cli.saved_options import SAVED
 from torch_geometric_reid.cli.tune import tune_options
@@ -33,10 +33,8 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
     known = first.parse_known_args(argv)[0]
     preset = known.preset
 
-    parser = ArgumentParser(
-        prog='tg-reid',
-        description='Graph re-ranking for object re-identification.',
-    )
+    parser = new_parser('Graph re-ranking for object re-identification.')
+    parser.prog = 'tg-reid'
     commands = parser.add_subcommands()
     commands.add_subcommand(
         'demo',
@@ -78,7 +76,7 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
 
 
 def _experiment_options(preset: str, data: str) -> ArgumentParser:
-    parser = ArgumentParser(description='Example: tg-reid experiment lambda --seeds 1')
+    parser = new_parser('Example: tg-reid experiment lambda --seeds 1')
     parser.add_argument('name', choices=EXPERIMENTS, help='the experiment')
     parser.add_argument(
         '--data',
@@ -120,8 +118,8 @@ def _experiment_options(preset: str, data: str) -> ArgumentParser:
 
 
 def _rerank_options() -> ArgumentParser:
-    parser = ArgumentParser(
-        description='Example: tg-reid rerank --query query.npz --gallery gallery.npz '
+    parser = new_parser(
+        'Example: tg-reid rerank --query query.npz --gallery gallery.npz '
         '--method k_reciprocal --out ranking.csv'
     )
     _add_sets(parser)
@@ -144,8 +142,8 @@ def _rerank_options() -> ArgumentParser:
 
 
 def _evaluate_options() -> ArgumentParser:
-    parser = ArgumentParser(
-        description='Example: tg-reid evaluate --query query.npz --gallery gallery.npz '
+    parser = new_parser(
+        'Example: tg-reid evaluate --query query.npz --gallery gallery.npz '
         '--ranking ranking.npz'
     )
     _add_sets(parser)
@@ -170,7 +168,7 @@ def _add_sets(parser: ArgumentParser) -> None:
 
 
 def _options(preset: str, example: str) -> ArgumentParser:
-    parser = ArgumentParser(description=example)
+    parser = new_parser(example)
     parser.add_argument(
         '--json', type=Path | None, metavar='FILE', help='write the rows of the table'
     )

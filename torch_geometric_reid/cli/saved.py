@@ -73,6 +73,8 @@ def run_query(args: Any) -> None:
     x = query[0].x
     if args.row >= len(x):
         raise ValueError(f"'--row' needs to be below {len(x)} (got {args.row})")
+    if args.graph not in (None, 'gallery'):
+        ranker.trust = None  # it is fitted to that graph
     matches = ranker.query(x[args.row], args.top, args.graph)
     rows: list[Row] = []
     for rank, image in enumerate(matches.index[0].tolist()):

@@ -6,16 +6,15 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from torch_geometric_reid.cli.options import add_config, add_file
+from torch_geometric_reid.cli.options import add_config, add_file, new_parser
 from torch_geometric_reid.pipeline import Config
 from torch_geometric_reid.pipeline.aggregate import GRAPHS
 
 
 def fit_options(preset: str, config: Config) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid fit`."""
-    parser = ArgumentParser(
-        description='Example: tg-reid fit --train train.npz --gallery gallery.npz '
-        '--model model'
+    parser = new_parser(
+        'Example: tg-reid fit --train train.npz --gallery gallery.npz --model model'
     )
     add_file(parser, 'train', 'training images: features and identities')
     add_file(parser, 'gallery', 'gallery images: features, maybe ids and names')
@@ -38,9 +37,8 @@ def fit_options(preset: str, config: Config) -> ArgumentParser:
 
 def rank_options(preset: str, config: Config) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid rank`."""
-    parser = ArgumentParser(
-        description='Example: tg-reid rank --model model --query query.npz '
-        '--out ranking.csv'
+    parser = new_parser(
+        'Example: tg-reid rank --model model --query query.npz --out ranking.csv'
     )
     _add_model(parser)
     add_file(parser, 'query', 'probes')
@@ -53,8 +51,8 @@ def rank_options(preset: str, config: Config) -> ArgumentParser:
 
 def query_options(preset: str, config: Config) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid query`."""
-    parser = ArgumentParser(
-        description='Example: tg-reid query --model model --query query.npz --row 3'
+    parser = new_parser(
+        'Example: tg-reid query --model model --query query.npz --row 3'
     )
     _add_model(parser)
     add_file(parser, 'query', 'probes, of which one is asked for')
@@ -67,9 +65,7 @@ def query_options(preset: str, config: Config) -> ArgumentParser:
 
 def add_options(preset: str, config: Config) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid add`."""
-    parser = ArgumentParser(
-        description='Example: tg-reid add --model model --gallery more.npz'
-    )
+    parser = new_parser('Example: tg-reid add --model model --gallery more.npz')
     _add_model(parser)
     add_file(parser, 'gallery', 'more gallery images')
     _add_json(parser)

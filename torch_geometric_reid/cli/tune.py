@@ -10,7 +10,7 @@ from jsonargparse.typing import PositiveInt
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_geometric_reid.cli.options import add_config
+from torch_geometric_reid.cli.options import add_config, new_parser
 from torch_geometric_reid.cli.table import format_table
 from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.pipeline import Config, Trial, Tuning, to_yaml, tune
@@ -26,8 +26,8 @@ def tune_options(preset: str = 'small', config: Config | None = None) -> Argumen
         config (Config, optional): The defaults of the pipeline's options.
             (default: :obj:`None`)
     """
-    parser = ArgumentParser(
-        description='Chooses options on held-out training identities. Example: '
+    parser = new_parser(
+        'Chooses options on held-out training identities. Example: '
         'tg-reid tune --train train.npz --gallery gallery.npz '
         '--options fa.k rank.weight --out options.yaml'
     )
@@ -104,8 +104,8 @@ def run_tune(args: Any) -> None:
         args.metric,
         progress=not args.quiet,
     )
-    _print(tuning)
     _write(tuning, Path(args.out), args.json)
+    _print(tuning)
 
 
 def read_parameters(path: Path) -> dict[str, dict[str, Any]]:
@@ -174,10 +174,8 @@ def _verdict(tuning: Tuning) -> list[str]:
     lines = [f'chosen: {t.option}={_text(t.value)}' for t in changed]
     for trial in changed:
         tried = [t.value for t in tuning.trials if t.option == trial.option]
-        if not isinstance(trial.value, tuple) and trial.value in (
-            min(tried),
-            max(tried),
-        ):
+        numbers = all(type(value) in (int, float) for value in tried)
+        if numbers and trial.value in (min(tried), max(tried)):
             lines.append(f'{trial.option} is at the end of its values: try more')
     if not changed:
         lines.append('no value beats the one in place clearly: the options stay')

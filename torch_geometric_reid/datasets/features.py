@@ -17,6 +17,7 @@ from torch_geometric_reid.datasets.convert import (
     to_texts,
 )
 from torch_geometric_reid.datasets.keys import (
+    ALIASES,
     SPLITS,
     find_keys,
     keys_of_split,
@@ -151,7 +152,7 @@ class FeatureDataset(InMemoryDataset):
         self.split = split
         self.names: list[str] | None = names
         if names is not None:
-            self.names = [names[i] for i in mask.nonzero().view(-1).tolist()]
+            self.names = [str(names[i]) for i in mask.nonzero().view(-1).tolist()]
 
 
 def load_features(
@@ -204,7 +205,8 @@ def _locate(
         if len(found) > 1 or (required and not found):
             raise ValueError(
                 f"'{kind}' needs to be named, as {'several' if found else 'none'} of "
-                f"the arrays of '{file.path}' could be it (it holds {listed(file)})"
+                f"the arrays of '{file.path}' could be it (it holds {listed(file)}; "
+                f'accepted without naming: {", ".join(ALIASES[kind])})'
             )
         if not found:
             return kind, None

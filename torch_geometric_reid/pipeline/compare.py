@@ -7,6 +7,7 @@ from typing import cast
 from torch import Tensor
 from torch_geometric.data import Data
 
+from torch_geometric_reid.checks import check_same_dim
 from torch_geometric_reid.distance import connectivity_rank
 from torch_geometric_reid.metrics import calibration, evaluate
 from torch_geometric_reid.nn import NeighborMean
@@ -92,6 +93,7 @@ def compare(
         progress (bool, optional): Whether to show progress bars.
             (default: :obj:`False`)
     """
+    _check_sets(train, query, gallery)
     fa = config.fa
     by_paper = config.recipe == 'paper' and config.graph == 'probe'
     if fa is not None and by_paper and 'probe' not in _graphs(fa):
@@ -135,6 +137,18 @@ def compare(
         final = chosen.rank(query.x, gallery.x, progress=progress)
     error = _calibration_error(model, backbone, query, gallery)
     return Comparison(rows, config, full, plain, model, error, final)
+
+
+def _check_sets(train: Data, query: Data, gallery: Data) -> None:
+    # What training does not need, but what comes after it.
+    for name, data in [('query', query), ('gallery', gallery)]:
+        check_same_dim(name, data.x, 'train', train.x)
+    if ('camera' in query) != ('camera' in gallery):
+        there = 'query' if 'camera' in query else 'gallery'
+        raise ValueError(
+            f"'query' and 'gallery' need cameras both or neither (got those of "
+            f"'{there}' alone)"
+        )
 
 
 def _row(

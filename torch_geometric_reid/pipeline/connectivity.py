@@ -215,6 +215,7 @@ def _score(
         input_nodes=probe,
         transform=T.Compose(transforms),
         batch_size=_batch_size(sampler, config, x.is_cuda),
+        generator=torch.Generator(),  # leaves the global one alone
     )
     bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
     return torch.cat([batch.connectivity_distance for batch in bar])

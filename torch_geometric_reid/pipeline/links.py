@@ -285,7 +285,7 @@ class LinkReRanker:
     def _mix(self, pairs: Data, old: Tensor, y: Tensor, progress: bool) -> Mixture:
         if self.config.weights is not None:
             weight = old.new_tensor(self.config.weights)
-            return Mixture(weight, weight)
+            return Mixture(weight, weight.clone())
         link = predict_links(self.second, pairs, self.config, progress)
         neighbor = listed_nodes(pairs)
         there, back = PairTable(neighbor, link).both_ways(neighbor)

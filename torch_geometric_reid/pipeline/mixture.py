@@ -42,7 +42,7 @@ def fit_mixture(similarity: Tensor, same: Tensor) -> Mixture:
     probe = useful.nonzero().view(-1)
     if probe.numel() == 0:
         even = similarity.new_full((similarity.size(2),), 1 / similarity.size(2))
-        return Mixture(even, even)
+        return Mixture(even, even.clone())
     size = min(PROBES, probe.numel())
     probe = probe[torch.arange(size, device=probe.device) * probe.numel() // size]
     similarity, same = similarity[probe], same[probe]

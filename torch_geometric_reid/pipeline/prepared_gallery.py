@@ -64,8 +64,7 @@ class PreparedGallery:
     ):
         self.store = store
         self.num_images = num_images
-        self.ids = None if ids is None else check_ids('ids', ids, num_images).cpu()
-        self.names = None if names is None else _check_names(names, num_images)
+        self.ids, self.names = check_labels(ids, names, num_images)
 
     def tensors(self) -> dict[str, Tensor]:
         r"""Returns all but the names."""
@@ -106,14 +105,15 @@ class PreparedGallery:
     ) -> tuple[Tensor, Tensor, Tensor]:
         distance, image, connectivity = self.store.read(query, graph)
         best = stable_topk(-distance, top)
-        scored = torch.zeros_like(distance).scatter_(1, image, connectivity)
+        scored = torch.zeros_like(distance)
+        scored.scatter_reduce_(1, image, connectivity, 'amax')
         index = best.index
         return index.cpu(), -best.score.cpu(), scored.gather(1, index).cpu()
 
     def add(
         self, gallery: Tensor, ids: Any = None, names: Sequence[str] | None = None
-    ) -> None:
-        r"""Adds images behind those that are there.
+    ) -> 'PreparedGallery':
+        r"""Returns the gallery with images behind those that are there.
 
         Args:
             gallery (torch.Tensor): Their features :math:`(A, d)` of unit length.
@@ -138,12 +138,11 @@ class PreparedGallery:
         if names is not None and self.names is not None:
             names = [*self.names, *_check_names(names, num_added)]
         kept = torch.ones(self.num_images, dtype=torch.bool, device=gallery.device)
-        self.store = self.store.change(gallery, kept)
-        self.num_images += num_added
-        self.ids, self.names = ids, None if names is None else list(names)
+        store = self.store.change(gallery, kept)
+        return PreparedGallery(store, self.num_images + num_added, ids, names)
 
-    def remove(self, index: Any, empty: Tensor) -> None:
-        r"""Removes images; those behind them move up.
+    def remove(self, index: Any, empty: Tensor) -> 'PreparedGallery':
+        r"""Returns the gallery without some images; those behind them move up.
 
         Args:
             index (torch.Tensor or list): Their positions :math:`(R)`.
@@ -153,11 +152,10 @@ class PreparedGallery:
             TypeError: If positions are no integers.
             ValueError: If one is out of range, or fewer than two images are left.
         """
-        index = torch.as_tensor(index)
-        if index.numel() == 0:
-            return
-        index = check_ids('index', index, index.numel()).to(empty.device)
-        num = self.num_images
+        if len(index) == 0:
+            return self
+        index, num = check_ids('index', index, len(index)), self.num_images
+        index = index.to(empty.device)
         if not 0 <= index.min() <= index.max() < num:
             raise ValueError(
                 f"'index' needs positions between 0 and {num - 1} (got "
@@ -170,15 +168,27 @@ class PreparedGallery:
                 f"'index' needs to leave at least two images (got all but "
                 f'{int(kept.sum())} of {num})'
             )
-        self.store = self.store.change(empty, kept)
-        self.num_images = int(kept.sum())
-        kept = kept.cpu()
-        if self.ids is not None:
-            self.ids = self.ids[kept]
-        if self.names is not None:
-            self.names = [
-                n for n, k in zip(self.names, kept.tolist(), strict=True) if k
-            ]
+        store = self.store.change(empty, kept)
+        place = kept.nonzero().view(-1).cpu()
+        ids = None if self.ids is None else self.ids[place]
+        names = self.names
+        if names is not None:
+            names = [names[i] for i in place.tolist()]
+        return PreparedGallery(store, place.numel(), ids, names)
+
+
+def check_labels(
+    ids: Any, names: Sequence[str] | None, size: int
+) -> tuple[Tensor | None, list[str] | None]:
+    r"""Returns copies of the ids and names of images, if any.
+
+    Raises:
+        TypeError: If ids are no integers or names no strings.
+        ValueError: If there are not as many as images.
+    """
+    if ids is not None:
+        ids = check_ids('ids', ids, size).cpu().clone()
+    return ids, None if names is None else _check_names(names, size)
 
 
 def _check_names(names: Sequence[str], size: int) -> list[str]:

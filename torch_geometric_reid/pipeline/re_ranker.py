@@ -27,7 +27,11 @@ from torch_geometric_reid.pipeline.config import Config
 from torch_geometric_reid.pipeline.connectivity import Connectivity, connect
 from torch_geometric_reid.pipeline.learned import Learned, restore
 from torch_geometric_reid.pipeline.links import LinkReRanker
-from torch_geometric_reid.pipeline.prepared_gallery import Matches, PreparedGallery
+from torch_geometric_reid.pipeline.prepared_gallery import (
+    Matches,
+    PreparedGallery,
+    check_labels,
+)
 from torch_geometric_reid.pipeline.storage import naming, read_folder, write_folder
 from torch_geometric_reid.pipeline.stores import (
     LinkStore,
@@ -68,7 +72,8 @@ class GraphReRanker:
         fa (FAGCN): The trained FA-GCN, if any.
         ec (ECGCN): The trained EC-GCN, if any.
         links (LinkReRanker): The trained links, if any.
-        trust (Trust): What turns distances into probabilities, if any was set.
+        trust (Trust): What turns distances of :meth:`query` into probabilities, if any
+            was set: of :func:`fit_trust` with the graph that is asked for.
         gallery (PreparedGallery): The prepared gallery, if any.
     """
 
@@ -251,6 +256,7 @@ class GraphReRanker:
         gallery = self._prepare('gallery', gallery)
         if gallery.size(0) < 2:
             raise ValueError("'gallery' needs at least two images (got 1)")
+        ids, names = check_labels(ids, names, gallery.size(0))
         if self.config.recipe == 'links':
             links = self._train_links(gallery, progress)
             store: Store = LinkStore.build(links, gallery, progress)
@@ -300,7 +306,7 @@ class GraphReRanker:
             names (list, optional): Their names :math:`(A)`. (default: :obj:`None`)
         """
         prepared = self._prepared()
-        prepared.add(self._prepare('gallery', gallery), ids, names)
+        self.gallery = prepared.add(self._prepare('gallery', gallery), ids, names)
 
     def remove(self, index: Any) -> None:
         r"""Removes images from the prepared gallery; those behind them move up. The
@@ -311,7 +317,7 @@ class GraphReRanker:
         """
         assert self.in_channels is not None
         empty = torch.empty(0, self.in_channels, device=self.device)
-        self._prepared().remove(index, empty)
+        self.gallery = self._prepared().remove(index, empty)
 
     def save(self, folder: str | Path) -> None:
         r"""Writes the re-ranker and its prepared gallery, if any, to a folder:
@@ -348,9 +354,10 @@ class GraphReRanker:
 
     @classmethod
     def load(cls, folder: str | Path, device: str | None = None) -> 'GraphReRanker':
-        r"""Returns the re-ranker that :meth:`save` wrote. It ranks as that one did, to
-        the bit. Nothing in the folder is executed, and large arrays are mapped from
-        their files.
+        r"""Returns the re-ranker that :meth:`save` wrote. Its gallery ranks as that one
+        did, to the bit. Links that were trained at the first call stay as they are for
+        other galleries. Nothing in the folder is executed, and large arrays are mapped
+        from their files.
 
         Args:
             folder (str or pathlib.Path): The folder.
@@ -485,7 +492,7 @@ class GraphReRanker:
                 self.links = LinkReRanker(
                     *self._train, gallery, config.links, config.seed, progress
                 )
-            self._reference = gallery
+            self._reference, self.gallery = gallery, None
         if self.links is None:
             raise RuntimeError("The re-ranker has no links (call 'fit' first)")
         return self.links
@@ -495,7 +502,7 @@ class GraphReRanker:
 
     @torch.inference_mode(False)
     def _prepare(self, name: str, x: Any) -> Tensor:
-        x = check_features(name, x, nonzero=True).to(self.device)
+        x = check_features(name, x, nonzero=True).detach().to(self.device)
         if self.in_channels is not None and x.size(1) != self.in_channels:
             raise ValueError(
                 f"'{name}' needs vectors of the training features' length "

@@ -1,6 +1,7 @@
 r"""A re-ranker on disk."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -25,6 +26,7 @@ MANIFEST = 're_ranker.yaml'
 FORMAT = 'torch_geometric_reid re-ranker'
 VERSION = 1
 MAX_MANIFEST = 2**20
+TRIES, WAIT = 4, 0.05  # seconds
 KINDS = ('models', 'gallery', 'names')
 
 
@@ -75,7 +77,7 @@ def write_folder(
         write_atomically(folder / MANIFEST, lambda file: file.write(text))
         kept = _names_of(files)
         for kind in KINDS:
-            for path in folder.glob(f'{kind}-*'):
+            for path in [*folder.glob(f'{kind}-*'), *folder.glob(f'.{kind}-*')]:
                 if path.name not in kept:
                     with suppress(OSError):
                         path.unlink()
@@ -94,6 +96,17 @@ def read_folder(
             is missing.
         ValueError: If a file is damaged, of another format or of a later version.
     """
+    for _ in range(TRIES - 1):
+        try:
+            return _read_folder(folder)
+        except FileNotFoundError:  # or another process saves to it at this moment
+            time.sleep(WAIT)
+    return _read_folder(folder)
+
+
+def _read_folder(
+    folder: Path,
+) -> tuple[Config, dict[str, Tensor], dict[str, Tensor] | None, list[str] | None]:
     path = folder / MANIFEST
     manifest = _read_manifest(path)
     config = _read_config(path, manifest)
@@ -121,7 +134,9 @@ def naming(folder: Path, kind: str) -> Iterator[None]:
 
 def _write_tensors(folder: Path, kind: str, tensors: Mapping[str, Tensor]) -> str:
     name = f'{kind}-{digest(tensors)}.safetensors'
-    if not (folder / name).exists():
+    try:
+        read_tensors(folder / name)
+    except (FileNotFoundError, ValueError):
         write_tensors(folder / name, tensors, {'kind': kind})
     return name
 

@@ -105,7 +105,8 @@ class Trust:
             distance (torch.Tensor): Distances of any shape, of the re-ranker and
                 graph that this was fitted to.
         """
-        logit = interpolate(distance.double(), self.distance, self.logit)
+        known = (part.to(distance.device) for part in (self.distance, self.logit))
+        logit = interpolate(distance.double(), *known)
         return logit.sigmoid().to(torch.float32)
 
     def threshold(self, fpr: float) -> float:

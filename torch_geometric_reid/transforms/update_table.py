@@ -18,7 +18,7 @@ def update_table(
 
     Args:
         x (torch.Tensor): The features of all items now :math:`(N, d)`, of unit
-            length.
+            length or zero.
         k (int): The number of nearest others, cut to :math:`N - 1`.
         table (KNNOutput): The table before :math:`(M, K)`.
         position (torch.Tensor): The row in that table of each item :math:`(N)`,
@@ -43,7 +43,8 @@ def update_table(
     stale = ~known | (index < 0).any(dim=1)
     fresh = x[~known]
     if fresh.size(0) > 0:
-        for part in (~stale).nonzero().view(-1).split(BLOCK_ELEMENTS // fresh.size(0)):
+        size = max(1, BLOCK_ELEMENTS // max(fresh.size(0), x.size(1)))
+        for part in (~stale).nonzero().view(-1).split(size):
             stale[part] = _may_enter(x[part], fresh, score[part, -1], metric)
     row = stale.nonzero().view(-1)
     if row.numel() > 0:
@@ -57,7 +58,9 @@ def update_table(
 
 def _may_enter(x: Tensor, fresh: Tensor, last: Tensor, metric: str) -> Tensor:
     # Whether a new item may be as near to an item as the last of its nearest.
-    best = (x @ fresh.t()).amax(dim=1)
+    score = x @ fresh.t()
     if metric == 'cosine':
-        return best >= last - dot_rounding(x.size(1))
-    return 2 - 2 * best <= last + 4 * dot_rounding(x.size(1))
+        return score.amax(dim=1) >= last - dot_rounding(x.size(1))
+    distance = fresh.square().sum(dim=1) - 2 * score
+    best = distance.amin(dim=1) + x.square().sum(dim=1)
+    return best <= last + 4 * dot_rounding(x.size(1))
