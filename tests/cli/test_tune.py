@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
+from torch_geometric_reid.cli.main import main
 from torch_geometric_reid.cli.parser import make_parser
 from torch_geometric_reid.cli.tune import read_parameters, run_tune, tune_options
 from torch_geometric_reid.datasets import FakeReID
@@ -106,3 +107,14 @@ def test_read_parameters_rejects(tmp_path):
             read_parameters(path)
     path.write_text(yaml.safe_dump({'gnn': {'k1': 5}}))
     assert read_parameters(path) == {'gnn': {'k1': 5}}
+
+
+@pytest.mark.parametrize(
+    'values',
+    ['fa.k=3,abc', 'fa.k=3.5', 'rank.weight=abc', 'ec.num_neighbors=20', 'fa.q=1'],
+)
+def test_values_are_checked_before_anything_is_trained(values, tmp_path, capsys):
+    argv = ['tune', '--values', values, '--out', str(tmp_path / 'options.yaml')]
+    assert main(argv) == 1
+    assert values.partition('=')[0].split('.')[1] in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from torch_geometric_reid.cli.table import format_table
 from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.pipeline import Config, Trial, Tuning, to_yaml, tune
 from torch_geometric_reid.pipeline.tune import METRICS
-from torch_geometric_reid.pipeline.tune_options import VALUES, choose_values
+from torch_geometric_reid.pipeline.tune_options import SECTIONS, VALUES, choose_values
 
 
 def tune_options(preset: str = 'small', config: Config | None = None) -> ArgumentParser:
@@ -140,8 +140,24 @@ def _parse_values(texts: Sequence[str]) -> dict[str, list[Any]]:
             values = []
         if not values:
             raise ValueError(f"'--values' needs NAME=VALUES as fa.k=3,5,8 (got {text})")
-        out[name] = values
+        out[name] = [_checked(name, value) for value in values]
     return out
+
+
+def _checked(name: str, value: Any) -> Any:
+    # As the option's own flag would read it; parameters of re-rankers have none.
+    section, _, option = name.partition('.')
+    if section not in SECTIONS or not option:
+        return value
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Config)
+    try:
+        config = parser.instantiate(parser.parse_object({section: {option: value}}))
+    except Exception as error:
+        raise ValueError(
+            f"'--values' needs values that '{name}' can take (got {value!r})"
+        ) from error
+    return getattr(config[section], option)
 
 
 def _load(train: str | None, gallery: str | None) -> tuple[Data, Tensor | None]:

@@ -202,7 +202,7 @@ def _read_config(path: Path, manifest: dict[str, Any]) -> Config:
     parser.add_class_arguments(Config, 'config')
     try:
         options = parser.parse_object({'config': manifest['config']})
-        return parser.instantiate_classes(options).config
+        return parser.instantiate(options).config
     except Exception as error:
         raise ValueError(f"'{path}' holds no valid options: {error}") from error
 
