@@ -68,6 +68,9 @@ def test_bad_calls(splits, rankers):
     ranker = GraphReRanker(rankers['none'].config)
     with pytest.raises(RuntimeError, match="call 'fit' first"):
         ranker.prepare(gallery.x)
+    for call in (ranker.query, ranker.add, ranker.remove):
+        with pytest.raises(RuntimeError, match="call 'prepare' first"):
+            call(gallery.x)
     ranker = rankers['none'].prepare(gallery.x[:5], range(5))
     with pytest.raises(ValueError, match="'ids' need to be given for all images"):
         ranker.add(gallery.x[5:])

@@ -1,6 +1,7 @@
 import re
 
 from torch_geometric_reid.datasets.image_dataset import ImageDataset
+from torch_geometric_reid.datasets.market1501 import Market1501
 
 
 class DukeMTMCreID(ImageDataset):
@@ -43,11 +44,7 @@ class DukeMTMCreID(ImageDataset):
         sizes (dict[str, int]): The number of images of each split as published.
     """
 
-    folders = {
-        'train': 'bounding_box_train',
-        'query': 'query',
-        'gallery': 'bounding_box_test',
-    }
+    folders = Market1501.folders
     pattern = re.compile(r'(?P<id>-1|\d+)_c(?P<camera>\d+)_f\d+\.\w+')
     example = '0001_c2_f0046182.jpg'
     num_cameras = 8

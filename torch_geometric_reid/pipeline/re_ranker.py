@@ -117,7 +117,7 @@ class GraphReRanker:
             reference (torch.Tensor or numpy.ndarray, optional): Features of the
                 gallery :math:`(G, d)` for the recipe of links. If not given, it is
                 trained at the first call of :meth:`rank`, and again at each call
-                with another gallery. (default: :obj:`None`)
+                with another gallery, which drops a prepared one. (default: :obj:`None`)
             progress (bool, optional): Whether to show progress bars.
                 (default: :obj:`False`)
             checkpoint (Checkpoint, optional): Where the state of training is saved,
@@ -304,6 +304,11 @@ class GraphReRanker:
             ids (torch.Tensor or list, optional): Their ids :math:`(A)`.
                 (default: :obj:`None`)
             names (list, optional): Their names :math:`(A)`. (default: :obj:`None`)
+
+        Raises:
+            RuntimeError: If no gallery was prepared.
+            ValueError: If features are as of :meth:`rank`, or ids or names are
+                missing, or given to a gallery without.
         """
         prepared = self._prepared()
         self.gallery = prepared.add(self._prepare('gallery', gallery), ids, names)
@@ -314,10 +319,15 @@ class GraphReRanker:
 
         Args:
             index (torch.Tensor or list): Their positions :math:`(R)`.
+
+        Raises:
+            RuntimeError: If no gallery was prepared.
+            TypeError: If positions are no integers.
+            ValueError: If one is out of range, or fewer than two images are left.
         """
-        assert self.in_channels is not None
-        empty = torch.empty(0, self.in_channels, device=self.device)
-        self.gallery = self._prepared().remove(index, empty)
+        prepared = self._prepared()
+        empty = torch.empty(0, cast(int, self.in_channels), device=self.device)
+        self.gallery = prepared.remove(index, empty)
 
     def save(self, folder: str | Path) -> None:
         r"""Writes the re-ranker and its prepared gallery, if any, to a folder:
