@@ -39,8 +39,8 @@ def write_folder(
 ) -> None:
     r"""Writes a re-ranker: :obj:`re_ranker.yaml` with its options and the names of
     the other files, of which each holds its own hash; each tensor of the gallery has
-    a file of its own. That one is written last, so
-    that the folder is the old or the new re-ranker, whatever interrupts it.
+    a file of its own. That one is written last, so that the folder is the old or the
+    new re-ranker, whatever interrupts it.
 
     Args:
         folder (pathlib.Path): The folder, which is made if it does not exist.
