@@ -51,6 +51,34 @@ def test_ecgcn_returns_one_hop_nodes():
     assert torch.allclose(out, model(x, edge_index)[2:8], atol=1e-6)
 
 
+def test_ecgcn_trains_with_the_gradients_of_its_modules():
+    x, edge_index, adj = make_input()
+    model = ECGCN(6, 16, num_layers=3).double()
+    weight = torch.randn(6, 2, dtype=torch.double)
+    found, expected = [
+        torch.autograd.grad((out[2:8] * weight).sum(), list(model.parameters()))
+        for out in (
+            torch.nn.functional.pad(
+                model(x.double(), edge_index, [2, 6, 4]), (0, 0, 2, 4)
+            ),
+            dense(model, x.double(), adj.double(), training=True),
+        )
+    ]
+    torch.testing.assert_close(found, expected)
+
+
+def test_ecgcn_trains_in_half_the_bits():
+    x, edge_index, _ = make_input()
+    model = ECGCN(6, 16, num_layers=3)
+    expected = model(x, edge_index)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = model(x, edge_index)
+    assert out.dtype == torch.bfloat16
+    out.float().square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert torch.allclose(out.float(), expected, atol=0.05)
+
+
 def test_ecgcn_with_another_conv():
     x, edge_index, adj = make_input()
     model = ECGCN(6, 16, num_layers=1, conv=SAGEConv)

@@ -8,6 +8,8 @@ from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.typing import Adj, Size
 from torch_geometric.utils import spmm
 
+from torch_geometric_reid.nn.conv.neighbor_mean import neighbor_mean
+
 
 class ECGCNConv(MessagePassing):
     r"""The evaluation of connectivity layer, eq. (11) of `"Feature Aggregation
@@ -64,11 +66,16 @@ class ECGCNConv(MessagePassing):
         super().reset_parameters()
         self.lin.reset_parameters()
 
+    @property
+    def multiplies_first(self) -> bool:
+        r"""Whether the mean of products is taken, which is the product of means but
+        needs less to be kept for the gradient.
+        """
+        return self.aggr == 'mean' and self.out_channels <= self.in_channels
+
     def forward(self, x: Tensor, edge_index: Adj, size: Size = None) -> Tensor:
-        if self.aggr != 'mean' or self.out_channels > self.in_channels:
+        if not self.multiplies_first:
             return self.lin(self.gather(x, edge_index, size))
-        # A mean of products is a product of means, but needs less to be kept for
-        # the gradient.
         out = self.gather(x @ self.lin.weight.t(), edge_index, size)
         return out if self.lin.bias is None else out + self.lin.bias
 
@@ -85,22 +92,7 @@ class ECGCNConv(MessagePassing):
 
     def message_and_aggregate(self, edge_index: Adj, x: Tensor) -> Tensor:
         if isinstance(edge_index, EdgeIndex) and self.aggr == 'mean':
-            weight = mean_weight(edge_index, x.dtype)
-            return edge_index.matmul(x, weight, reduce='sum', transpose=True)
+            return neighbor_mean(x, edge_index)
         if isinstance(edge_index, EdgeIndex):
             return edge_index.matmul(x, reduce=self.aggr, transpose=True)
         return spmm(edge_index, x, reduce=self.aggr)
-
-
-def mean_weight(edge_index: EdgeIndex, dtype: torch.dtype) -> Tensor:
-    r"""Returns the weights :math:`(|\mathcal{E}|)` with which the sum over a node's
-    neighbours is their mean.
-
-    Args:
-        edge_index (EdgeIndex): The column-sorted edges.
-        dtype (torch.dtype): The weights' type.
-    """
-    (colptr, _), _ = edge_index.get_csc()
-    degree = colptr.diff()
-    weight = degree.to(dtype).reciprocal_()
-    return weight.repeat_interleave(degree, output_size=edge_index.size(1))

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -7,6 +8,7 @@ from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.typing import Adj
 
 from torch_geometric_reid.nn.conv import ECGCNConv
+from torch_geometric_reid.nn.models.norm_relu_linear import norm_relu_linear
 
 
 class ECGCN(torch.nn.Module):
@@ -80,11 +82,28 @@ class ECGCN(torch.nn.Module):
         edge_index: Adj,
         num_sampled_nodes: list[int] | None = None,
     ) -> Tensor:
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = norm(conv(x, edge_index)).relu_()
+        rows = slice(None)
         if num_sampled_nodes is not None:
-            x = x[num_sampled_nodes[0] : num_sampled_nodes[0] + num_sampled_nodes[1]]
-        return self.classifier(x)
+            rows = slice(num_sampled_nodes[0], sum(num_sampled_nodes[:2]))
+        lean = (
+            self.training
+            and not torch.is_autocast_enabled(x.device.type)
+            and not torch.compiler.is_compiling()
+        )
+        x = self.convs[0](x, edge_index)
+        norms = cast(Sequence[BatchNorm1d], self.norms)
+        for norm, conv in zip(norms, self.convs[1:], strict=False):
+            if lean and isinstance(conv, ECGCNConv) and conv.multiplies_first:
+                x = norm_relu_linear(x, norm, conv.lin.weight)
+                x = conv.gather(x, edge_index)
+            else:
+                x = conv(norm(x).relu_(), edge_index)
+        linear = cast(Linear, self.classifier[0])
+        if lean:
+            x = norm_relu_linear(x, norms[-1], linear.weight, rows) + linear.bias
+        else:
+            x = linear(norms[-1](x)[rows].relu_())
+        return self.classifier[1:](x)
 
     def __repr__(self) -> str:
         return (

@@ -1,13 +1,12 @@
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import BatchNorm1d
 from torch_geometric import EdgeIndex
 
 from torch_geometric_reid.nn.conv import ECGCNConv
-from torch_geometric_reid.nn.conv.ecgcn_conv import mean_weight
+from torch_geometric_reid.nn.conv.neighbor_mean import mean_weight, weighted_sum
 from torch_geometric_reid.nn.models.ecgcn import ECGCN
 
 
@@ -72,14 +71,7 @@ class FoldedECGCN(torch.nn.Module):
                 first, last = int(colptr[0]), int(colptr[-1])
                 row, weight = row[first:last], weight[first:last]
                 colptr = colptr - first
-            x = F.embedding_bag(
-                row,
-                x,
-                colptr,
-                mode='sum',
-                per_sample_weights=weight,
-                include_last_offset=True,
-            )
+            x = weighted_sum(x, colptr, row, weight)
             x = torch.addmm(bias, x, self.weights[i]) if i > 0 else x.add_(bias)
             x.relu_()
         return self.classifier(x)
