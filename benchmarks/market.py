@@ -44,6 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--scale', type=float, default=1.0)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--precision', choices=('float32', 'bfloat16'), default='bfloat16'
+    )
     args = parser.parse_args()
     config = Config.paper()
     assert config.fa is not None
@@ -52,6 +55,7 @@ def main() -> None:
     def scaled(size: int, least: int = 1) -> int:
         return max(least, round(size * args.scale))
 
+    config.fa.precision = config.ec.precision = args.precision
     config.fa.steps = scaled(2000)
     config.fa.hidden_channels = scaled(2048)
     config.ec.hidden_channels = scaled(4096)

@@ -14,6 +14,8 @@ from torch_geometric_reid.transforms.refine_pairs import (
 
 RERANKS = ('rr_then_ec', 'dstar_as_original', 'rr_on_dstar')
 
+PRECISIONS = ('float32', 'bfloat16')
+
 
 @dataclass
 class FAConfig:
@@ -38,6 +40,8 @@ class FAConfig:
         lr_decay: Factor of the learning rate.
         steps: Optimiser steps, each on the whole graph.
         weight_decay: Weight decay.
+        precision: "float32", or "bfloat16" for the products of training, meant
+            for a GPU.
     """
 
     k: int = 5
@@ -57,9 +61,11 @@ class FAConfig:
     lr_decay: float = 0.1
     steps: int = 100
     weight_decay: float = 0.0
+    precision: Literal['float32', 'bfloat16'] = 'float32'
 
     def __post_init__(self) -> None:
         check_choice('fa.optimizer', self.optimizer, ('adam', 'sgd'))
+        check_choice('fa.precision', self.precision, PRECISIONS)
 
 
 @dataclass
@@ -89,6 +95,8 @@ class ECConfig:
         momentum: Momentum of SGD.
         weight_decay: Weight decay.
         num_workers: Processes that sample; results do not depend on it.
+        precision: "float32", or "bfloat16" for the products of training, meant
+            for a GPU.
     """
 
     num_neighbors: tuple[int, int] = (50, 5)
@@ -112,12 +120,14 @@ class ECConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     num_workers: int = 0
+    precision: Literal['float32', 'bfloat16'] = 'float32'
 
     def __post_init__(self) -> None:
         check_choice('ec.sampler', self.sampler, ('rpgs', 'hgs'))
         check_choice('ec.alpha_on', self.alpha_on, ('positive', 'negative'))
         check_choice('ec.loss', self.loss, ('focal', 'ce'))
         check_choice('ec.optimizer', self.optimizer, ('sgd', 'adam'))
+        check_choice('ec.precision', self.precision, PRECISIONS)
 
 
 @dataclass

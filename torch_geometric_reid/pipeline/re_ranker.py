@@ -157,12 +157,14 @@ class GraphReRanker(BaseReRanker):
         result is that of preparing the others.
 
         Args:
-            index (torch.Tensor or list): Their positions :math:`(R)`.
+            index (torch.Tensor, list or str): Their positions :math:`(R)`, or their
+                names.
 
         Raises:
             RuntimeError: If no gallery was prepared.
             TypeError: If positions are no integers.
-            ValueError: If one is out of range, or fewer than two images are left.
+            ValueError: If one is out of range or unknown, or fewer than two images
+                are left.
         """
         prepared = self._prepared()
         empty = torch.empty(0, cast(int, self.in_channels), device=self.device)

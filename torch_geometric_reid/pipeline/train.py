@@ -125,12 +125,13 @@ def train_fa(
         leave=False,
     ):
         optimizer.zero_grad()
-        z = model.embed(x, *graph, gathered=gathered)
-        loss = F.cross_entropy(model.classify(z), y)
-        if config.contrastive_weight > 0:
-            loss = loss + config.contrastive_weight * supervised_contrastive_loss(
-                z, y, config.temperature, config.include_self
-            )
+        with _autocast(x, config.precision):
+            z = model.embed(x, *graph, gathered=gathered)
+            loss = F.cross_entropy(model.classify(z), y)
+            if config.contrastive_weight > 0:
+                loss = loss + config.contrastive_weight * supervised_contrastive_loss(
+                    z.to(x.dtype), y, config.temperature, config.include_self
+                )
         loss.backward()
         optimizer.step()
         scheduler.step()
@@ -212,7 +213,9 @@ def train_ec(
                 sampler.set_epoch(epoch)
             for batch in loader:
                 optimizer.zero_grad()
-                logits = model(batch.x, batch.edge_index, batch.num_sampled_nodes)
+                with _autocast(x, config.precision):
+                    logits = model(batch.x, batch.edge_index, batch.num_sampled_nodes)
+                logits = logits.to(x.dtype)
                 if config.loss == 'ce':
                     loss = F.cross_entropy(logits, batch.edge_label)
                 else:
@@ -231,6 +234,11 @@ def train_ec(
                 bar.update()
     training.finish()
     return model.eval()
+
+
+def _autocast(x: Tensor, precision: str) -> torch.autocast:
+    dtype = getattr(torch, precision)
+    return torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32)
 
 
 def _make_sampler(

@@ -118,3 +118,17 @@ def test_gradients_of_singletons_are_finite(scale, temperature):
     )
     assert loss.isfinite()
     assert grad.isfinite().all()
+
+
+def test_autocast_products_are_of_low_precision():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(40) % 8
+    z = torch.randn(40, 16, generator=generator).requires_grad_()
+    exact = supervised_contrastive_loss(z, y)
+    with torch.autocast('cpu', torch.bfloat16):
+        low = supervised_contrastive_loss(z, y)
+    assert low.dtype == torch.float32
+    assert low != exact
+    assert torch.allclose(low, exact, rtol=1e-2)
+    grads = [torch.autograd.grad(loss, z)[0].flatten() for loss in (low, exact)]
+    assert torch.cosine_similarity(*grads, dim=0) > 0.999

@@ -35,7 +35,8 @@ def supervised_contrastive_loss(
     Value and gradient are exact. The :math:`N \times N` similarities are
     symmetric and visited in blocks of the upper triangle, so that memory grows
     with :math:`N` only; the positives need class sums alone. The gradient can
-    not be differentiated again.
+    not be differentiated again. Under :class:`torch.autocast` the products are of
+    its type, sums of the features'.
 
     Args:
         z (torch.Tensor): The features :math:`(N, d)`.
@@ -113,7 +114,10 @@ class _SupervisedContrastive(torch.autograd.Function):
         positive = positive * (active / count.clamp(min=1)).view(-1, 1)
 
         lse = z.new_full((z.size(0),), -torch.inf)
-        for rows, cols, score in _blocks(z, temperature, include_self):
+        device, ctx.dtype = z.device.type, z.dtype
+        if torch.is_autocast_enabled(device):
+            ctx.dtype = torch.get_autocast_dtype(device)
+        for rows, cols, score in _blocks(z, ctx.dtype, temperature, include_self):
             lse[rows] = torch.logaddexp(lse[rows], score.logsumexp(1))
             if rows != cols:
                 lse[cols] = torch.logaddexp(lse[cols], score.logsumexp(0))
@@ -127,24 +131,29 @@ class _SupervisedContrastive(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         z, lse, positive = ctx.saved_tensors
         out = -2 * positive
-        for rows, cols, score in _blocks(z, ctx.temperature, ctx.include_self):
+        low = z.to(ctx.dtype)
+        for rows, cols, score in _blocks(
+            z, ctx.dtype, ctx.temperature, ctx.include_self
+        ):
             weight = (score - lse[rows].view(-1, 1)).exp_()
             weight += (score - lse[cols]).exp_()
-            out[rows] += weight @ z[cols]
+            weight = weight.to(ctx.dtype)
+            out[rows] += weight @ low[cols]
             if rows != cols:
-                out[cols] += weight.t() @ z[rows]
+                out[cols] += weight.t() @ low[rows]
         return out * (grad / (z.size(0) * ctx.temperature)), None, None, None
 
 
 def _blocks(
-    z: Tensor, temperature: float, include_self: bool
+    z: Tensor, dtype: torch.dtype, temperature: float, include_self: bool
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     starts = range(0, z.size(0), BLOCK_ROWS)
     for i in starts:
         rows = slice(i, i + BLOCK_ROWS)
         for j in starts[i // BLOCK_ROWS :]:
             cols = slice(j, j + BLOCK_ROWS)
-            score = (z[rows] / temperature) @ z[cols].t()
+            score = (z[rows] / temperature).to(dtype) @ z[cols].to(dtype).t()
+            score = score.to(z.dtype)
             if i == j and not include_self:
                 score.fill_diagonal_(-torch.inf)
             yield rows, cols, score
