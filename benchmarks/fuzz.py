@@ -6,8 +6,9 @@
 
 Formats: .npz .npy .pt .mat .h5 .safetensors .png .jpg .xml .txt. A reader may return
 arrays, or raise a ValueError or TypeError that names the file. Everything else ends the
-run, as do more than 2 GiB of memory or 20 seconds for one file. With `--random`, files
-are damaged without atheris, and coverage does not guide it.
+run, as do more than 2 GiB of memory or 20 seconds for one file. HDF5's library, which
+hangs on some files, gets 2 seconds for each array. With `--random`, files are damaged
+without atheris, and coverage does not guide it.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import save
 
-from torch_geometric_reid.datasets import FeatureDataset, VeRi776
+from torch_geometric_reid.datasets import FeatureDataset, VeRi776, bounds
 from torch_geometric_reid.datasets.array_file import ArrayFile
 from torch_geometric_reid.datasets.images import read_image
 
@@ -257,6 +258,7 @@ def main() -> None:
         sys.exit(f'failed: {failed}' if failed else 0)
     folder = Path(tempfile.mkdtemp(prefix='fuzz'))
     prepare(folder)
+    bounds.SECONDS = 2
     print(f'# {args.format}: a file that fails is kept in {folder}', flush=True)
     run = _run_random if args.random else _run_atheris
     run(folder, args.format, args.seconds, args.seed)

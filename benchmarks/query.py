@@ -5,7 +5,8 @@ r"""Latency of one probe against a prepared gallery.
 
 For each recipe and size: preparing, saving and loading the gallery, the memory that the
 loaded one holds, the median and the 99th percentile of `GraphReRanker.query`, the cost
-per probe of the batch, of one plain row of distances, and of adding an image.
+per probe of the batch, of one plain row of distances, and of adding 1, 10 and 100
+images.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -66,7 +68,8 @@ def measure(recipe: str, size: int, num_probes: int, batch: bool) -> None:
         row['batch ms'] = (
             1000 / BATCH * seconds(lambda: ranker.rank(query, gallery, graph))
         )
-    row['add s'] = seconds(lambda: ranker.add(query[:1]))
+    for count in (1, 10, 100) if batch else (1,):
+        row[f'add {count} s'] = seconds(partial(ranker.add, query[:count]))
     cells = ' | '.join(f'{value:.2f}' for value in row.values())
     print(f'{recipe}, {size}: {list(row)}\n| {recipe} | {size} | {cells} |', flush=True)
 

@@ -18,7 +18,7 @@ rejected.
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 
 import torch
 from common import load_splits
@@ -27,75 +27,40 @@ from torch_geometric.data import Data
 
 from torch_geometric_reid import Config
 from torch_geometric_reid.cli.table import format_table
-from torch_geometric_reid.distance import pairwise_distance
-from torch_geometric_reid.metrics import calibration, pair_labels, tpr_at_fpr
+from torch_geometric_reid.cli.trust import format_trust
+from torch_geometric_reid.metrics import pair_labels
 from torch_geometric_reid.pipeline import (
     LinkReRanker,
     Trust,
-    fit_trust,
-    hold_out_hard,
+    fit_trusts,
+    judge,
 )
-from torch_geometric_reid.rerank import k_reciprocal
+from torch_geometric_reid.pipeline.judged import PLAIN
 
-FPR, UNKNOWN_FPR = 1e-3, 0.1
-Rank = Callable[[Tensor, Tensor], Tensor]
-
-
-def cosine(query: Tensor, gallery: Tensor) -> Tensor:
-    return pairwise_distance(query, gallery, 'cosine')
+UNKNOWN_FPR = 0.1
+Method = tuple[Callable[[Tensor, Tensor], Tensor], Trust]
 
 
-def fit(train: Data, gallery: Data, seed: int) -> dict[str, tuple[Rank, Trust]]:
+def fit(train: Data, gallery: Data, seed: int) -> dict[str, Method]:
     config = Config().links
-    plain = replace(config, metric=False)
-    _, *held_out, _ = hold_out_hard(train, gallery.x, plain, seed)
-    outs = {
-        name: (rank, Trust.fit(rank, *held_out, seed))
-        for name, rank in [('cosine', cosine), ('k-reciprocal', k_reciprocal)]
-    }
-    trust = fit_trust(train.x, train.y, gallery.x, config, seed, True)
+    trusts = fit_trusts(train, gallery.x, config, seed, True)
     links = LinkReRanker(train.x, train.y, gallery.x, config, seed, True)
-    outs['links'] = (lambda q, g: links.rank(q, g, 'joint'), trust)
-    return outs
+    ranks = {**PLAIN, 'links': partial(links.rank, graph='joint')}
+    return {name: (rank, trusts[name]) for name, rank in ranks.items()}
 
 
-def first(prob: Tensor, same: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the probability of each probe's first image, and whether it matches."""
-    best, index = prob.masked_fill(~counts, -1).max(dim=1)
-    return best, same.gather(1, index.view(-1, 1)).view(-1)
-
-
-def closed(query: Data, gallery: Data, methods: dict[str, tuple[Rank, Trust]]) -> None:
-    same, counts = pair_labels(query.y, gallery.y, query.camera, gallery.camera)
-    rows = []
-    for name, (rank, trust) in methods.items():
-        distance = rank(query.x, gallery.x)
-        probs = {'raw': (1 - distance).clamp(0, 1)}
-        probs['calibrated'] = trust.probability(distance)
-        scores = {'raw': -distance, 'calibrated': probs['calibrated']}
-        accepted = probs['calibrated'] >= trust.threshold(FPR)
-        for kind, prob in probs.items():
-            all_pairs = calibration(prob[counts], same[counts]).error
-            place = first(prob, same, counts)
-            tpr = tpr_at_fpr(scores[kind][counts], same[counts], FPR)
-            found = float(accepted[counts & ~same].double().mean())
-            rows.append(
-                {
-                    'method': f'{name}, {kind}',
-                    'ECE, all pairs': f'{all_pairs:.5f}',
-                    'ECE, first image': f'{calibration(*place).error:.3f}',
-                    'TPR at FPR 1e-3 (%)': 100 * tpr,
-                    'FPR of the threshold': '' if kind == 'raw' else f'{found:.5f}',
-                }
-            )
-    print(format_table(rows))
+def closed(query: Data, gallery: Data, methods: dict[str, Method]) -> None:
+    distances = {name: rank(query.x, gallery.x) for name, (rank, _) in methods.items()}
+    trusts = {name: trust for name, (_, trust) in methods.items()}
+    judged = judge(distances, query, gallery, trusts)
+    print(format_trust([out.row(*names) for names, out in judged.items()]))
 
 
 def opened(
     query: Data,
     gallery: Data,
     known: Tensor,
-    methods: dict[str, tuple[Rank, Trust]],
+    methods: dict[str, Method],
 ) -> None:
     same, counts = pair_labels(query.y, gallery.y, query.camera, gallery.camera)
     rows = []

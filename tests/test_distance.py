@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.covariance import ledoit_wolf
 
@@ -25,6 +27,19 @@ def test_pairwise_distance_equals_scipy(metric):
 def test_squared_distance_of_unit_vectors():
     x = F.normalize(torch.randn(5, 3))
     assert torch.allclose(pairwise_distance(x, x), 2 - 2 * x @ x.t(), atol=1e-6)
+
+
+@given(power=st.integers(-37, 37), other=st.integers(-37, 37))
+@settings(max_examples=40, deadline=None)
+def test_cosine_does_not_depend_on_the_length(power, other):
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    expected = pairwise_distance(x.double(), x, 'cosine')
+    scale = torch.tensor([[10.0**power], [10.0**other], [1.0], [1.0], [1.0], [1.0]])
+    y = (x * scale).requires_grad_()
+    out = pairwise_distance(y, x, 'cosine')
+    assert torch.allclose(out, expected, atol=1e-6)
+    assert y.equal(x * scale)
+    assert out.sum().requires_grad
 
 
 def test_pairwise_distance_rejects():

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SMALLEST, LARGEST = 2.0**-20, 2.0**60  # sums of absolute values
+
 
 def check_features(name: str, x: Any, nonzero: bool = False) -> Tensor:
     r"""Returns features as a contiguous float32 tensor.
@@ -17,8 +19,10 @@ def check_features(name: str, x: Any, nonzero: bool = False) -> Tensor:
         name (str): The argument's name, for error messages.
         x (torch.Tensor or numpy.ndarray): The features :math:`(N, d)` of any
             floating-point type.
-        nonzero (bool, optional): If set to :obj:`True`, rejects rows of zeros,
-            which have no direction. (default: :obj:`False`)
+        nonzero (bool, optional): If set to :obj:`True`, only directions count: rejects
+            rows of zeros, which have none, and divides very short and very long rows by
+            their largest entry, as their squares leave float32.
+            (default: :obj:`False`)
 
     Raises:
         TypeError: If :obj:`x` is no array of floating-point numbers.
@@ -63,6 +67,10 @@ def check_features(name: str, x: Any, nonzero: bool = False) -> Tensor:
                 f'the cosine (got {int(zero.sum())} rows of zeros, the first is '
                 f'row {int(zero.nonzero()[0])})'
             )
+        odd = (size < SMALLEST) | (size > LARGEST)
+        if odd.any():
+            largest = x.detach().abs().amax(dim=1)
+            x = x / torch.where(odd, largest, 1).view(-1, 1)
     return x
 
 

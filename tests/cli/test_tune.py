@@ -16,7 +16,7 @@ TINY = [
 
 
 def run(argv):
-    parser = tune_options()
+    parser = tune_options('small')
     run_tune(parser.instantiate(parser.parse_args([str(arg) for arg in argv])))
 
 
@@ -77,7 +77,7 @@ def test_labels_of_the_gallery_are_not_read(files, tmp_path):
 
 def test_help_shows_an_example(capsys):
     with pytest.raises(SystemExit) as stop:
-        tune_options().parse_args(['--help'])
+        tune_options('small').parse_args(['--help'])
     assert stop.value.code == 0
     text = ' '.join(capsys.readouterr().out.split())
     assert 'tg-reid tune --train train.npz --gallery gallery.npz' in text

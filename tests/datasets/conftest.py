@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 import torch
+from picture_sets import MARKET, save_pictures
+from PIL import Image
 
 
 @pytest.fixture(scope='session')
@@ -43,3 +46,28 @@ def arrays():
         'camera': torch.tensor([0, 1, 2, 0, 1]).numpy(),
         'name': ['a.jpg', 'b/ü.jpg', 'c.jpg', 'd.jpg', 'e.jpg'],
     }
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Market-1501 as it is published, with files that are no pictures."""
+    for folder, names in MARKET.items():
+        save_pictures(tmp_path / folder, names)
+    (tmp_path / 'query' / 'Thumbs.db').write_bytes(b'x')
+    (tmp_path / 'query' / '._0003_c2s1_000151_00.jpg').write_bytes(b'x')
+    (tmp_path / 'bounding_box_test' / 'readme.txt').write_text('x')
+    return tmp_path
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Forty pictures of noise, of three heights."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / 'query'
+    folder.mkdir()
+    found = []
+    for i in range(40):
+        pixels = generator.integers(0, 256, (6 + i % 3, 5, 3), dtype='uint8')
+        found.append(folder / f'{i:04}_c{i % 6 + 1}s1_000001_00.png')
+        Image.fromarray(pixels).save(found[-1])
+    return found

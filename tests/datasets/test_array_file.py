@@ -103,7 +103,7 @@ def test_hdf5(tmp_path, arrays, suffix):
     file = ArrayFile(path)
     assert set(file) == {'query/feature', 'query/name', 'id'}
     assert np.array_equal(file['query/feature'], arrays['feature'])
-    assert [name.decode() for name in file['query/name']] == arrays['name']
+    assert file['query/name'] == arrays['name']
     assert np.array_equal(file['id'], arrays['id'])
 
 

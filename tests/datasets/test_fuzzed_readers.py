@@ -1,7 +1,6 @@
 """Damaged files: a result or a documented error, in bounded memory.
 
-`benchmarks/fuzz.py` does the same for longer, with HDF5, whose own library does not
-survive every file.
+`benchmarks/fuzz.py` does the same for longer.
 """
 
 import runpy
@@ -20,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from torch_geometric_reid.datasets import VeRi776
+from torch_geometric_reid.datasets import VeRi776, bounds
 from torch_geometric_reid.datasets.array_file import ArrayFile
 from torch_geometric_reid.datasets.images import read_image
 
@@ -56,6 +55,14 @@ def test_damaged_files(folder, suffix, number, random):
     seed = SEEDS[suffix][number % len(SEEDS[suffix])]
     for data in (FUZZ['damage'](generator, seed), random, seed[:4] + random):
         assert FUZZ['read'](folder, suffix, data) in ('read', 'ValueError', 'TypeError')
+
+
+def test_damaged_hdf5_files(folder, monkeypatch):
+    monkeypatch.setattr(bounds, 'SECONDS', 1)
+    generator = np.random.default_rng(0)  # few: each takes processes of its own
+    for seed in 3 * SEEDS['.h5']:
+        data = FUZZ['damage'](generator, seed)
+        assert FUZZ['read'](folder, '.h5', data) in ('read', 'ValueError', 'TypeError')
 
 
 def npy(shape, descr="'<f8'", filler=b''):

@@ -1,20 +1,13 @@
 import pytest
 import torch
+from picture_sets import save_pictures
 
 from torch_geometric_reid.datasets import VeRi776, extract_features
-
-Image = pytest.importorskip('PIL.Image')
 
 TRAIN = ['0001_c001_00016450_0.jpg', '0004_c020_00087425_0.jpg']
 QUERY = ['0002_c002_00030600_0.jpg', '0005_c011_00075160_0.jpg']
 GALLERY = ['0002_c001_00030550_0.jpg', *QUERY, '0005_c003_00077535_0.jpg']
 XML = '<?xml version="1.0" encoding="gb2312"?>\n<{0} Version="1.0">\n'
-
-
-def save_pictures(folder, names):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, name in enumerate(names):
-        Image.new('RGB', (4, 6), (10 * i, 0, 250)).save(folder / name)
 
 
 def save_labels(path, names, change=lambda line: line):

@@ -26,6 +26,32 @@ def test_file_with_splits(tmp_path):
     assert data.query_image is None
 
 
+@pytest.mark.parametrize('given', [False, True])
+def test_pictures_that_a_file_names(tmp_path, given):
+    image = pytest.importorskip('PIL.Image')
+    parts = [FakeReID(x, num_identities=4)[0] for x in ('train', 'query', 'gallery')]
+    split = np.repeat([0, 1, 2], [part.num_nodes for part in parts])
+    names = [f'pictures/{i}.png' for i in range(len(split))]
+    np.savez(
+        tmp_path / 'set.npz',
+        split=split,
+        feature=torch.cat([part.x for part in parts]).numpy(),
+        id=torch.cat([part.y for part in parts]).numpy(),
+        path=names,
+    )
+    folder = tmp_path / 'elsewhere' if given else tmp_path
+    (folder / 'pictures').mkdir(parents=True)
+    first = int((split == 2).argmax())
+    image.new('RGB', (4, 8), (250, 0, 9)).save(folder / names[first])
+    (folder / names[first + 1]).write_bytes(b'no picture')
+    data = load_data(str(tmp_path / 'set.npz'), str(folder) if given else None)
+    assert data.gallery_image(0).shape == (8, 4, 3)
+    assert data.gallery_image(0)[0, 0].tolist() == [250, 0, 9]
+    assert data.gallery_image(1) is None
+    assert data.gallery_image(2) is None
+    assert data.query_image(0) is None
+
+
 def test_market1501(tmp_path):
     image = pytest.importorskip('PIL.Image')
     names = []
@@ -52,7 +78,8 @@ def test_market1501(tmp_path):
     [
         (('market1501',), "'market1501' needs 'root'"),
         (('veri776', None, 'features.npz'), "'veri776' needs 'root'"),
-        (('omniglot242', 'here'), "'root' and 'features' belong to market1501"),
+        (('omniglot242', 'here'), "'root' does not belong to 'omniglot242'"),
+        (('some.npz', None, 'features.npz'), "'features' belongs to market1501"),
         (('none.npz',), 'none.npz'),
         (('market1501', 'no-folder', 'none.npz'), "'no-folder' is no folder"),
     ],

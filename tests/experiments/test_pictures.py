@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -18,11 +20,14 @@ def test_ranklist(make_lab, data, tmp_path):
     listed = result.rows[0].labels['first images'].split()
     assert [int(text.rstrip('+')) for text in listed] == order
     assert [text.endswith('+') for text in listed] == same[order].tolist()
-    assert result.rows[0].values['matches'].mean == int(same[order].sum())
+    assert result.rows[0].labels['matches'] == int(same[order].sum())
 
     paths = draw(tmp_path, result)
     assert [p.suffix for p in paths] == ['.png', '.png', '.html']
-    assert f'probe {probe}' in paths[-1].read_text()
+    text = paths[-1].read_text()
+    assert f'probe {probe}' in text
+    assert ' pictures are not there or cannot be read: tiles' in text
+    assert '<img' not in text.split('Ranking lists')[1]
 
 
 def test_ranklist_of_given_probes(make_lab):
@@ -30,6 +35,36 @@ def test_ranklist_of_given_probes(make_lab):
     assert {row.labels['probe'] for row in rows} == {3}
     with pytest.raises(ValueError, match="'probes' needs rows from 0 to 47"):
         ranklist(make_lab(), [48])
+
+
+def test_ranklist_shows_pictures_where_there_are_some(make_lab, data, tmp_path):
+    picture = torch.rand(6, 5)
+    lab = make_lab()
+    lab.data = replace(
+        data,
+        query_image=lambda row: picture,
+        gallery_image=lambda row: picture if row % 2 else None,
+    )
+    result = ranklist(lab, [3])
+    listed = {
+        int(text.rstrip('+'))
+        for row in result.rows
+        for text in row.labels['first images'].split()
+    }
+    even = sum(row % 2 == 0 for row in listed)
+    assert result.notes[-1].startswith(f'{even} of {len(listed) + 1} pictures are not')
+
+    _, page = draw(tmp_path, result)
+    figure = result.figures['ranklist-3']()
+    tiles = [not axes.images for axes in figure.axes]
+    shown = [axes.texts[0].get_text() for axes in figure.axes if not axes.images]
+    assert 0 < sum(tiles) < len(tiles)
+    assert all(int(text) % 2 == 0 for text in shown)
+    assert '<span class="tile" title="rank' in page.read_text()
+    assert '<img' in page.read_text()
+
+    lab.data = replace(lab.data, gallery_image=lambda row: picture)
+    assert len(ranklist(lab, [3]).notes) == 1
 
 
 def test_report_of_table2(make_lab, tmp_path):

@@ -74,6 +74,35 @@ def test_k_trains_only_fa(make_lab, trained):
     assert 'above the baseline' in result.notes[0]
 
 
+def test_picture_of_k(make_lab):
+    pytest.importorskip('matplotlib')
+    lab = make_lab()
+    figure = k(lab, [2, 3]).figures['k']()
+    axes = figure.axes[0]
+    assert axes.get_title().splitlines() == [
+        'Figure 5: neighbours k of FA-GCN, without EC-GCN',
+        'fake; published: Market-1501',
+    ]
+    assert axes.get_xlabel() == 'neighbours k'
+    assert axes.get_xticks().tolist() == [2, 3]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sorted(labels) == [
+        'Rank-1', 'Rank-1 (baseline)', 'Rank-1 (published)',
+        'mAP', 'mAP (baseline)', 'mAP (published)',
+    ]  # fmt: skip
+    floor = next(x for x in axes.lines if x.get_label() == 'mAP (baseline)')
+    baseline = lab.measure(methods(lab.config)['baseline'])['mAP'].mean
+    assert set(floor.get_ydata()) == {baseline}
+
+
+def test_nothing_is_said_of_published_figures_where_there_are_none(make_lab):
+    result = k1(make_lab(), [4, 8])
+    assert result.source is None
+    assert result.caption == ['in percent']
+    assert not any('published' in name for name in result.table()[0])
+    assert not any('published' in name for name in result.records()[0])
+
+
 @pytest.mark.parametrize('sweep', [k1, k])
 def test_whole_numbers(make_lab, sweep):
     with pytest.raises(ValueError, match=r"'values' needs whole numbers"):

@@ -82,7 +82,11 @@ def test_published_figures(make_lab):
     lab.data = replace(lab.data, name='dukemtmcreid')
     own = table2(lab)
     assert own.heading == 'published'
-    assert len(own.caption) == len(own.notes)
+    assert own.caption == [
+        'in percent',
+        *own.notes,
+        'published figures are mAP / rank1 / rank5',
+    ]
     assert find(own, method='baseline').published == (76.4, 86.5, 93.9)
     assert ablation(lab).source == 'market1501'  # Duke's are not printed
 

@@ -161,3 +161,13 @@ def test_metadata_is_json(folder):
         metadata = file.metadata()
     assert json.loads(metadata['progress']) == state(2).progress
     assert json.loads(metadata['key'])['options']['sizes'] == [1, 2]
+
+
+def test_a_closed_checkpoint_says_so(folder):
+    with Checkpoint(folder) as checkpoint:
+        pass
+    with pytest.raises(RuntimeError, match=f"'{folder}' is not kept any more"):
+        checkpoint.load('fa', KEY)
+    with pytest.raises(RuntimeError, match=f"'{folder}' is not kept any more"):
+        checkpoint.save('fa', KEY, state(3))
+    assert load(folder) == 2

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torch_geometric_reid.pipeline import GraphReRanker
+from torch_geometric_reid.pipeline import GraphReRanker, Trust
 
 RECIPES = ('links', 'paper', 'fa', 'ec', 'none')
 
@@ -61,6 +63,38 @@ def test_matches(splits, rankers):
     assert ((out.connectivity >= 0) & (out.connectivity <= 1)).all()
     assert out.connectivity.max() > 0
     assert out.probability is None
+
+
+def test_images_are_removed_by_name(splits, rankers):
+    x = splits[2].x[:30]
+    names = [f'{i // 2}.png' for i in range(30)]
+    ranker = rankers['none'].prepare(x, range(30), names)
+    assert repr(ranker.gallery) == 'PreparedGallery(30 images, ids, names)'
+    ranker.remove('3.png')
+    ranker.remove(['0.png', '14.png'])
+    left = [i for i in range(30) if i not in (0, 1, 6, 7, 28, 29)]
+    assert ranker.gallery.ids.tolist() == left
+    assert ranker.gallery.names == [names[i] for i in left]
+    for wrong in (['1.png', '3.png'], [0, '1.png'], ['1.png', None]):
+        with pytest.raises(ValueError, match="'index' needs positions, or names"):
+            ranker.remove(wrong)
+    assert ranker.gallery.ids.tolist() == left
+    bare = rankers['none'].prepare(x)
+    assert repr(bare.gallery) == 'PreparedGallery(30 images)'
+    with pytest.raises(ValueError, match="got 'a.png', and the gallery has 0 names"):
+        bare.remove('a.png')
+
+
+def test_probabilities_are_those_of_the_graph_that_was_fitted(splits, rankers):
+    _, query, gallery = splits
+    ranker = rankers['none'].prepare(gallery.x)
+    trust = Trust.fit(ranker.rank, query, gallery)
+    for graph in ('gallery', 'joint'):
+        for fitted, has in [(None, True), (graph, True), ('probe', False)]:
+            ranker.trust = replace(trust, graph=fitted)
+            out = ranker.query(query.x, 3, graph)
+            assert (out.probability is not None) == has
+    ranker.trust = None
 
 
 def test_bad_calls(splits, rankers):

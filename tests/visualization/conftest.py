@@ -1,13 +1,18 @@
 import pytest
 import torch
 
+from torch_geometric_reid.datasets import FakeReID
+from torch_geometric_reid.pipeline import Trust, judge
+from torch_geometric_reid.pipeline.judged import PLAIN
 from torch_geometric_reid.visualization import (
     ProbeCard,
     RankedList,
     plot_cmc,
     write_report,
+    write_run_report,
 )
 
+SPLITS = ('query', 'gallery')
 HOSTILE = "\"><script>document.title = 'hostile'</script>&amp;"
 
 
@@ -57,5 +62,26 @@ def write_example():
         figures = {f'CMC {HOSTILE}': plot_cmc({'cosine': torch.linspace(0.5, 1, 4)})}
         probes = [card('good', 0.9), card(HOSTILE, 0.125), card('bad', 0.2, None)]
         write_report(path, f'Title {HOSTILE}', rows, figures, probes, f'Note {HOSTILE}')
+
+    return write
+
+
+@pytest.fixture
+def write_run():
+    """Returns a function that writes the page of a run, and what is on it."""
+
+    def write(path, calibrated=True):
+        query, gallery = (FakeReID(s, num_identities=20)[0] for s in SPLITS)
+        other = [FakeReID(s, num_identities=20, seed=1)[0] for s in SPLITS]
+        distances = {name: rank(query.x, gallery.x) for name, rank in PLAIN.items()}
+        trusts = None
+        if calibrated:
+            trusts = {name: Trust.fit(rank, *other) for name, rank in PLAIN.items()}
+        judged = judge(distances, query, gallery, trusts)
+        rows = [{'method': HOSTILE, 'mAP': 70.0}, {'method': 'links', 'mAP': 82.4}]
+        write_run_report(
+            path, 'A run', rows, distances, query, gallery, judged, 'joint graph'
+        )
+        return judged
 
     return write

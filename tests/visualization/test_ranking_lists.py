@@ -27,8 +27,10 @@ def test_a_row_for_each_method():
 
     figure = plot_ranking_lists(lists, torch.rand(4, 6), gallery_image)
     assert frames(figure) == [PROBE, MATCH, OTHER, MATCH, PROBE, OTHER, MATCH]
-    assert images == [5, 6, 7, 5, 6]
-    assert [text.get_text() for text in figure.texts] == ['a', 'b']
+    assert sorted(images) == [5, 6, 7]
+    *heads, key = [text.get_text() for text in figure.texts]
+    assert heads == ['a', 'b']
+    assert ' '.join(key.split()).endswith('distance. p: probability of a link.')
     labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels[:4] == ['probe', '0.050', '0.060', '0.070']
     assert labels[4:] == ['probe', '0.050\np –', '0.060\np 0.25']
@@ -49,10 +51,21 @@ def test_nothing_overlaps_or_is_cut(shape):
         assert not any(box.overlaps(other) for other in boxes[:i])
 
 
-def test_tiles_without_pictures():
-    figure = plot_ranking_lists({'a': make_list([True])}, None, None)
+@pytest.mark.parametrize('gallery_image', [None, lambda row: None])
+def test_tiles_without_pictures(gallery_image):
+    figure = plot_ranking_lists({'a': make_list([True])}, None, gallery_image)
     assert [axes.texts[0].get_text() for axes in figure.axes] == ['', '5']
     assert not any(axes.images for axes in figure.axes)
+    assert 'has no picture.' in ' '.join(figure.texts[-1].get_text().split())
+
+
+def test_a_tile_beside_pictures():
+    picture = torch.rand(4, 6)
+    figure = plot_ranking_lists(
+        {'a': make_list([True, False])}, picture, {5: picture}.get
+    )
+    assert [bool(axes.images) for axes in figure.axes] == [True, True, False]
+    assert figure.axes[2].texts[0].get_text() == '6'
 
 
 @pytest.mark.parametrize(

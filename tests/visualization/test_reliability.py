@@ -27,6 +27,20 @@ def test_plot_roc():
     assert line.get_drawstyle() == 'steps-post'
 
 
+def test_a_long_curve_is_thinned():
+    generator = torch.Generator().manual_seed(0)
+    same = torch.rand(20_000, generator=generator) < 0.3
+    out = roc(same + torch.randn(20_000, generator=generator), same)
+    line = plot_roc({'a': out}).axes[0].lines[0]
+    x, y = torch.as_tensor(line.get_xdata()), torch.as_tensor(line.get_ydata())
+    assert len(x) <= 2001 < len(out.fpr)
+    assert (x[-1], y[-1]) == (1, 100)
+    for fpr in (1e-4, 1e-3, 0.01, 0.1, 0.5):
+        exact = 100 * out.tpr[out.fpr <= fpr][-1]
+        drawn = y[x <= fpr][-1]
+        assert exact - 0.5 <= drawn <= exact
+
+
 @pytest.mark.parametrize('plot', [plot_reliability, plot_roc])
 def test_rejects_no_curve(plot):
     with pytest.raises(ValueError, match='at least one curve'):

@@ -12,6 +12,7 @@ from torch_geometric_reid.visualization import (
     plot_cmc,
     write_report,
 )
+from torch_geometric_reid.visualization.report_table import table_markup
 
 VOID = {'meta', 'link', 'img', 'input', 'br'}
 
@@ -105,6 +106,48 @@ def test_probes_without_pictures_or_match(tmp_path):
     assert '17' in page.text
     assert 'p (average precision: no match)' in page.text
     assert [attrs['value'] for attrs in page.of('input')] == ['worst']
+
+
+def test_decimals_are_those_of_the_smallest_number():
+    rows = [{'a': 0.1016, 'b': 9.5, 'n': 3}, {'a': 0.00172, 'b': 0.0}, {'a': 3e-9}]
+    text = table_markup(rows[:2], 'Title', 'name', 'see <b>')
+    assert re.findall('>([0-9.]+)<', text) == ['0.1016', '9.50', '3', '0.0017', '0.00']
+    assert 'see &lt;b&gt;' in text
+    assert re.findall('>([0-9.]+)<', table_markup(rows, '', ''))[-1] == '0.00000'
+
+
+def test_further_tables(tmp_path):
+    path, rows = tmp_path / 'page.html', [{'a': 1.0}]
+    tables = {'<b>': ('hint', rows), 'None': ('', [])}
+    write_report(path, 'Title', rows, {}, [], tables=tables)
+    page = Page(path.read_text())
+    assert page.open == []
+    assert len(page.of('table')) == 2
+    heads = [attrs['id'] for attrs in page.of('h2')]
+    assert heads == ['results', 'results-1']
+    assert [a['aria-labelledby'] for a in page.of('section')] == heads
+    assert 'hint' in page.text
+    assert '<b>' in page.text
+
+
+@pytest.mark.parametrize('calibrated', [True, False])
+def test_page_of_a_run(write_run, tmp_path, calibrated):
+    path = tmp_path / 'page.html'
+    judged = write_run(path, calibrated)
+    page = Page(path.read_text())
+    assert page.open == []
+    assert len(judged) == len(page.of('tr')) - 4 == (4 if calibrated else 2)
+    assert [attrs['class'] for attrs in page.of('article')] == ['probe'] * 12
+    kind = 'calibrated' if calibrated else 'raw'
+    _cmc, roc, pairs, first = [attrs['alt'] for attrs in page.of('img')]
+    assert roc.endswith('false positive rate, cosine, k-reciprocal')
+    error = judged['cosine', kind].all_pairs.error
+    assert f'all pairs, {kind} scores; ' in pairs
+    assert f'cosine (ECE {error:.4f})' in pairs
+    error = judged['k-reciprocal', kind].first_images.error
+    assert f'k-reciprocal (ECE {error:.4f})' in first
+    assert any('fitted to held-out' in text for text in page.text) == calibrated
+    assert ('FPR of the threshold' in page.text) == calibrated
 
 
 def test_a_failure_leaves_the_old_page(write_example, tmp_path, monkeypatch):

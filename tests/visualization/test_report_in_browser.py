@@ -22,10 +22,10 @@ def browser():
 @pytest.fixture
 def load(browser, write_example, tmp_path):
     address = (tmp_path / 'page.html').as_uri()
-    write_example(tmp_path / 'page.html')
     complaints, requests, contexts = [], [], []
 
-    def load(**options):
+    def load(write=write_example, **options):
+        write(tmp_path / 'page.html')
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
@@ -94,6 +94,37 @@ def test_a_head_sorts_the_table(load):
     page.get_by_role('button', name='method').click()
     assert column(page, 1)[1:] == ['a', 'b']
     assert page.locator('[aria-sort]').count() == 1
+
+
+def test_page_of_a_run(load, write_run, tmp_path):
+    page = load(write_run, viewport={'width': 1280, 'height': 900})
+    judged = write_run(tmp_path / 'other.html')
+    heads = page.locator('h2').all_inner_texts()
+    assert heads == [
+        'Results', 'Probabilities and thresholds', 'Figures', 'Ranking lists',
+    ]  # fmt: skip
+    table = page.locator('table').nth(1)
+    cells = [row.locator('td') for row in table.locator('tbody tr').all()]
+    for row, (names, out) in zip(cells, judged.items(), strict=True):
+        texts = row.all_inner_texts()
+        assert tuple(texts[:2]) == names
+        values = out.row(*names)
+        assert float(texts[2]) == pytest.approx(values['ECE, all pairs'], abs=6e-3)
+        tpr = values['TPR at FPR 1e-3 (%)']
+        assert float(texts[4]) == pytest.approx(tpr, abs=6e-3)
+        assert (texts[5] == '') == (names[1] == 'raw')
+    head = table.get_by_role('columnheader', name='ECE, all pairs')
+    head.get_by_role('button').click()
+    assert head.get_attribute('aria-sort') == 'descending'
+    figures = page.locator('.figures img')
+    assert figures.count() == 4
+    sizes = figures.evaluate_all('all => all.map(i => [i.naturalWidth, i.width])')
+    assert all(natural > shown > 400 for natural, shown in sizes)
+    captions = page.locator('figcaption').all_inner_texts()
+    assert [caption.split()[0] for caption in captions] == [
+        'Cumulative', 'Receiver', 'Reliability', 'Reliability',
+    ]  # fmt: skip
+    assert len(shown(page)) == 1
 
 
 def test_without_scripts_everything_is_shown(load):

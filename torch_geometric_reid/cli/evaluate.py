@@ -1,11 +1,10 @@
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from torch_geometric_reid.cli.table import format_table
-from torch_geometric_reid.datasets import load_features
+from torch_geometric_reid.cli.inputs import load_labelled
+from torch_geometric_reid.cli.table import format_table, write_json
 from torch_geometric_reid.datasets.array_file import ArrayFile
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.metrics import Evaluation, evaluate, evaluate_topk
@@ -15,10 +14,8 @@ RANKS = (1, 5, 10)
 
 def run_evaluate(args: Any) -> None:
     r"""Runs :obj:`tg-reid evaluate`."""
-    query, gallery = load_features(args.query), load_features(args.gallery)
-    for name, data in [(args.query, query), (args.gallery, gallery)]:
-        if 'y' not in data:
-            raise ValueError(f"'{name}' has no identities, which evaluation needs")
+    query = load_labelled(args.query, 'evaluation')
+    gallery = load_labelled(args.gallery, 'evaluation')
     labels = (query.y, gallery.y, query.get('camera'), gallery.get('camera'))
     if args.ranking is None:
         distance = pairwise_distance(query.x, gallery.x)
@@ -45,9 +42,7 @@ def print_evaluation(result: Evaluation, json_path: Path | None) -> None:
     for reason, probe in result.skipped.items():
         print(f'# skipped probes: {probe.numel()}, {reason}')
     if json_path is not None:
-        json_path = Path(json_path)
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(row, indent=2) + '\n')
+        write_json(json_path, row)
 
 
 def _read_ranking(path: str) -> torch.Tensor:

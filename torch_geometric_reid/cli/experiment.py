@@ -1,9 +1,11 @@
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from torch_geometric_reid.cli.inputs import print_split
+from torch_geometric_reid.cli.options import read_config
 from torch_geometric_reid.cli.table import format_table
+from torch_geometric_reid.datasets.keys import SPLITS
 from torch_geometric_reid.experiments import (
     Lab,
     Result,
@@ -22,7 +24,6 @@ from torch_geometric_reid.experiments import (
     write_csv,
 )
 from torch_geometric_reid.experiments.sweeps import K1_PAPER, integers
-from torch_geometric_reid.pipeline import Config
 
 SWEEPS: dict[str, Callable[..., Result]] = {
     'k1': k1,
@@ -41,15 +42,12 @@ EXPERIMENTS = ('table2', *OTHERS, *SWEEPS, 'ranklist')
 
 def run_experiment(args: Any) -> None:
     r"""Runs :obj:`tg-reid experiment`."""
-    config = Config(**{field.name: args[field.name] for field in fields(Config)})
     data = load_data(args.data, args.root, args.features)
     out = Path(args.out)
-    lab = Lab(data, config, out / 'cache', args.seeds, args.graph, not args.quiet)
-    for split in ('train', 'query', 'gallery'):
-        part = getattr(data, split)
-        print(
-            f'# {split}: {part.num_nodes} images of {len(part.y.unique())} identities'
-        )
+    config, show = read_config(args), not args.quiet
+    lab = Lab(data, config, out / 'cache', args.seeds, args.graph, show)
+    for split in SPLITS:
+        print_split(split, getattr(data, split))
     print(f'# {data.name}, {args.preset} preset, seeds {list(lab.seeds)}, ', end='')
     print(f'graph {lab.config.graph}')
 
@@ -61,7 +59,7 @@ def run_experiment(args: Any) -> None:
     write_csv(path, result)
     print(f'# rows: {path}')
     for path in draw(out, result):
-        print(f'# picture: {path}')
+        print(f'# {"report" if path.suffix == ".html" else "picture"}: {path}')
 
 
 def _run(lab: Lab, args: Any) -> Result:

@@ -1,30 +1,23 @@
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from torch_geometric.data import Data
-
 from torch_geometric_reid.cli.evaluate import run_evaluate
 from torch_geometric_reid.cli.experiment import run_experiment
+from torch_geometric_reid.cli.inputs import open_labelled, print_split
 from torch_geometric_reid.cli.links import print_links
+from torch_geometric_reid.cli.options import read_config
 from torch_geometric_reid.cli.parser import make_parser
 from torch_geometric_reid.cli.rerank import run_rerank
 from torch_geometric_reid.cli.saved import run_add, run_fit, run_query, run_rank
 from torch_geometric_reid.cli.table import format_table
+from torch_geometric_reid.cli.trust import fit_wanted, judge_run
 from torch_geometric_reid.cli.tune import run_tune
-from torch_geometric_reid.datasets import Omniglot242, load_features
-from torch_geometric_reid.pipeline import (
-    Config,
-    compare,
-    save_run,
-    to_yaml,
-    write_rows,
-)
-
-SPLITS = ('train', 'query', 'gallery')
+from torch_geometric_reid.datasets.keys import SPLITS
+from torch_geometric_reid.experiments.data import ReIDData, from_datasets, load_data
+from torch_geometric_reid.pipeline import compare, save_run, to_yaml, write_rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     warnings.filterwarnings('ignore', message='Sparse (CSC|CSR|invariant)')
     parser = make_parser(argv)
-    args = parser.instantiate(parser.parse_args(argv))
+    parsed = parser.parse_args(argv)
     try:
+        args = parser.instantiate(parsed)
         COMMANDS[args.subcommand](args[args.subcommand])
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         print(f'tg-reid: error: {error}', file=sys.stderr)
@@ -50,39 +44,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(args: Any) -> None:
-    _compare([Omniglot242(split)[0] for split in SPLITS], args)
+    _compare(load_data(), args)
 
 
 def _run(args: Any) -> None:
     one_file = len({args[split] for split in SPLITS}) == 1
-    splits = [_load(args[split], split if one_file else None) for split in SPLITS]
-    _compare(splits, args)
+    splits = [
+        open_labelled(args[split], 'a comparison', split if one_file else None)
+        for split in SPLITS
+    ]
+    _compare(from_datasets(args.gallery, splits), args)
 
 
-def _load(path: str, split: str | None) -> Data:
-    data = load_features(path, split)
-    if 'y' not in data:
-        raise ValueError(
-            f"'{path}' has no identities, which training and evaluation need"
-        )
-    return data
-
-
-def _compare(splits: Sequence[Data], args: Any) -> None:
-    config = Config(**{field.name: args[field.name] for field in fields(Config)})
+def _compare(data: ReIDData, args: Any) -> None:
+    config = read_config(args)
     print(f'# options ({args.preset} preset)\n{to_yaml(config)}')
-    for name, data in zip(SPLITS, splits, strict=True):
-        print(f'# {name}: {data.num_nodes} images of {len(data.y.unique())} identities')
-    train, query, gallery = splits
-    result = compare(train, query, gallery, config, progress=not args.quiet)
+    for name in SPLITS:
+        print_split(name, getattr(data, name))
+    trusts = fit_wanted(data, config, args)
+    result = compare(
+        data.train, data.query, data.gallery, config, progress=not args.quiet
+    )
     print(f'\n{format_table(result.rows)}\n')
     print_links(result)
-    save_run(Path(args.out), result)
+    trust = judge_run(result, data, trusts, args)
+    save_run(Path(args.out), result, trust)
     print(f'# run folder: {args.out}')
     method = 'links' if config.recipe == 'links' else 'final distance'
     print(f'# ranking: {Path(args.out) / "ranking.npz"} ({method}, {config.graph})')
     if args.json is not None:
-        write_rows(Path(args.json), result)
+        write_rows(Path(args.json), result, trust)
         print(f'# rows: {args.json}')
 
 

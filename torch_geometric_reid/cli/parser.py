@@ -1,5 +1,5 @@
 from argparse import ArgumentParser as PlainParser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,16 +7,23 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from torch_geometric_reid.cli.experiment import EXPERIMENTS
-from torch_geometric_reid.cli.options import add_config, add_file, new_parser
+from torch_geometric_reid.cli.options import (
+    PRESETS,
+    add_config,
+    add_file,
+    add_graph,
+    add_json,
+    add_ranking,
+    add_top,
+    new_parser,
+)
 from torch_geometric_reid.cli.rerank import METHODS
 from torch_geometric_reid.cli.saved_options import SAVED
+from torch_geometric_reid.cli.trust import add_trust
 from torch_geometric_reid.cli.tune import tune_options
 from torch_geometric_reid.experiments.published import BACKBONES
 from torch_geometric_reid.metrics.evaluation import APS
-from torch_geometric_reid.pipeline import Config
-from torch_geometric_reid.pipeline.aggregate import GRAPHS
 
-PRESETS: dict[str, Callable[[], Config]] = {'small': Config, 'paper': Config.paper}
 PAPER_K = {'dukemtmcreid': 10, 'veri776': 20}
 
 
@@ -28,10 +35,10 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
             defaults of all options.
     """
     first = PlainParser(add_help=False, allow_abbrev=False)
-    first.add_argument('--preset', choices=PRESETS, default='small')
-    first.add_argument('--data', default='')
+    first.add_argument('--preset', nargs='?')
+    first.add_argument('--data', nargs='?')
     known = first.parse_known_args(argv)[0]
-    preset = known.preset
+    preset = known.preset if known.preset in PRESETS else 'small'
 
     parser = new_parser('Graph re-ranking for object re-identification.')
     parser.prog = 'tg-reid'
@@ -67,15 +74,15 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
     )
     commands.add_subcommand(
         'tune',
-        tune_options(preset, PRESETS[preset]()),
+        tune_options(preset),
         help='choose options on held-out training identities',
     )
     for name, (make, what) in SAVED.items():
-        commands.add_subcommand(name, make(preset, PRESETS[preset]()), help=what)
+        commands.add_subcommand(name, make(preset), help=what)
     return parser
 
 
-def _experiment_options(preset: str, data: str) -> ArgumentParser:
+def _experiment_options(preset: str, data: str | None) -> ArgumentParser:
     parser = new_parser('Example: tg-reid experiment lambda --seeds 1')
     parser.add_argument('name', choices=EXPERIMENTS, help='the experiment')
     parser.add_argument(
@@ -85,13 +92,17 @@ def _experiment_options(preset: str, data: str) -> ArgumentParser:
         help='omniglot242, a file with splits, market1501, dukemtmcreid or veri776',
     )
     parser.add_argument(
-        '--root', type=str | None, metavar='FOLDER', help='folder of the last three'
+        '--root',
+        type=str | None,
+        metavar='FOLDER',
+        help="folder of the last three, or the one that a file's names of pictures "
+        'start from',
     )
     parser.add_argument(
         '--features',
         type=str | None,
         metavar='FILE',
-        help='file of their features, if not there',
+        help='file of the features of the last three, if not there',
     )
     parser.add_argument(
         '--backbone',
@@ -105,15 +116,11 @@ def _experiment_options(preset: str, data: str) -> ArgumentParser:
         type=list[float] | None,
         help='values of a sweep, or probes of ranklist',
     )
-    parser.add_argument(
-        '--graph',
-        type=str | None,
-        help=f'the only graph at test time: {", ".join(GRAPHS)}',
-    )
+    add_graph(parser, 'the only graph')
     config = PRESETS[preset]()
     if preset == 'paper' and data in PAPER_K and config.fa is not None:
         config = replace(config, fa=replace(config.fa, k=PAPER_K[data]))
-    add_config(parser, preset, config, Path('runs/experiments'))
+    add_config(parser, preset, Path('runs/experiments'), config)
     return parser
 
 
@@ -132,12 +139,8 @@ def _rerank_options() -> ArgumentParser:
         metavar='FILE',
         help='YAML file of its parameters, as tg-reid tune writes it',
     )
-    parser.add_argument(
-        '--out', type=Path, required=True, help='ranking to write, .npz or .csv'
-    )
-    parser.add_argument(
-        '--top', type=PositiveInt, default=50, help='gallery images for each probe'
-    )
+    add_ranking(parser)
+    add_top(parser, 50)
     return parser
 
 
@@ -162,15 +165,12 @@ def _evaluate_options() -> ArgumentParser:
 def _add_sets(parser: ArgumentParser) -> None:
     add_file(parser, 'query', 'probes')
     add_file(parser, 'gallery', 'gallery images')
-    parser.add_argument(
-        '--json', type=Path | None, metavar='FILE', help='write the metrics'
-    )
+    add_json(parser, 'the metrics')
 
 
 def _options(preset: str, example: str) -> ArgumentParser:
     parser = new_parser(example)
-    parser.add_argument(
-        '--json', type=Path | None, metavar='FILE', help='write the rows of the table'
-    )
-    add_config(parser, preset, PRESETS[preset](), Path('runs/last'))
+    add_json(parser)
+    add_trust(parser)
+    add_config(parser, preset, Path('runs/last'))
     return parser

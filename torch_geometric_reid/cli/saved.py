@@ -1,20 +1,19 @@
 r"""The commands that make and use a saved re-ranker."""
 
-import json
 from contextlib import nullcontext
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
 from torch_geometric.nn.pool.knn import KNNOutput
 
+from torch_geometric_reid.cli.inputs import load_labelled
+from torch_geometric_reid.cli.options import read_config
 from torch_geometric_reid.cli.rerank import WRITERS, check_ranking
-from torch_geometric_reid.cli.table import format_table
+from torch_geometric_reid.cli.table import format_table, write_json
 from torch_geometric_reid.datasets import FeatureDataset
 from torch_geometric_reid.pipeline import (
     Checkpoint,
-    Config,
     GraphReRanker,
     fit_trust,
     to_yaml,
@@ -25,12 +24,11 @@ Row = dict[str, str | float]
 
 def run_fit(args: Any) -> None:
     r"""Runs :obj:`tg-reid fit`."""
-    config = Config(**{field.name: args[field.name] for field in fields(Config)})
+    config = read_config(args)
     if args.trust and config.recipe != 'links':
         raise ValueError("'--trust' needs the recipe of links (got 'paper')")
-    train, gallery = FeatureDataset(args.train)[0], FeatureDataset(args.gallery)
-    if 'y' not in train:
-        raise ValueError(f"'{args.train}' has no identities, which training needs")
+    train = load_labelled(args.train, 'training')
+    gallery = FeatureDataset(args.gallery)
     g, progress = gallery[0], not args.quiet
     ranker = GraphReRanker(config)
     saving = nullcontext() if args.resume is None else Checkpoint(args.resume)
@@ -73,8 +71,6 @@ def run_query(args: Any) -> None:
     x = query[0].x
     if args.row >= len(x):
         raise ValueError(f"'--row' needs to be below {len(x)} (got {args.row})")
-    if args.graph not in (None, 'gallery'):
-        ranker.trust = None  # it is fitted to that graph
     matches = ranker.query(x[args.row], args.top, args.graph)
     rows: list[Row] = []
     for rank, image in enumerate(matches.index[0].tolist()):
@@ -94,7 +90,7 @@ def run_query(args: Any) -> None:
         if bool(ranker.trust.none_of_these(best)[0]):
             print('# none of these: the gallery may not show this identity')
     if args.json is not None:
-        _write(args.json, rows)
+        write_json(args.json, rows)
 
 
 def run_add(args: Any) -> None:
@@ -114,9 +110,4 @@ def _report(row: dict[str, Any], path: Path | None) -> None:
     for name, value in row.items():
         print(f'# {name}: {value}')
     if path is not None:
-        _write(path, row)
-
-
-def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + '\n')
+        write_json(path, row)

@@ -4,14 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt
 
-from torch_geometric_reid.cli.options import add_config, add_file, new_parser
-from torch_geometric_reid.pipeline import Config
-from torch_geometric_reid.pipeline.aggregate import GRAPHS
+from torch_geometric_reid.cli.options import (
+    add_config,
+    add_file,
+    add_graph,
+    add_json,
+    add_ranking,
+    add_top,
+    new_parser,
+)
+
+PRINTED = 'what is printed'
 
 
-def fit_options(preset: str, config: Config) -> ArgumentParser:
+def fit_options(preset: str) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid fit`."""
     parser = new_parser(
         'Example: tg-reid fit --train train.npz --gallery gallery.npz --model model'
@@ -30,26 +38,24 @@ def fit_options(preset: str, config: Config) -> ArgumentParser:
         metavar='FOLDER',
         help='folder where the state of training is kept, to go on after a stop',
     )
-    _add_json(parser)
-    add_config(parser, preset, config)
+    add_json(parser, PRINTED)
+    add_config(parser, preset)
     return parser
 
 
-def rank_options(preset: str, config: Config) -> ArgumentParser:
+def rank_options(preset: str) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid rank`."""
     parser = new_parser(
         'Example: tg-reid rank --model model --query query.npz --out ranking.csv'
     )
     _add_model(parser)
     add_file(parser, 'query', 'probes')
-    _add_ranking(parser, 50)
-    parser.add_argument(
-        '--out', type=Path, required=True, help='ranking to write, .npz or .csv'
-    )
+    _add_matches(parser, 50)
+    add_ranking(parser)
     return parser
 
 
-def query_options(preset: str, config: Config) -> ArgumentParser:
+def query_options(preset: str) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid query`."""
     parser = new_parser(
         'Example: tg-reid query --model model --query query.npz --row 3'
@@ -59,16 +65,16 @@ def query_options(preset: str, config: Config) -> ArgumentParser:
     parser.add_argument(
         '--row', type=NonNegativeInt, default=0, help='its place in the file'
     )
-    _add_ranking(parser, 10)
+    _add_matches(parser, 10)
     return parser
 
 
-def add_options(preset: str, config: Config) -> ArgumentParser:
+def add_options(preset: str) -> ArgumentParser:
     r"""Returns the parser of :obj:`tg-reid add`."""
     parser = new_parser('Example: tg-reid add --model model --gallery more.npz')
     _add_model(parser)
     add_file(parser, 'gallery', 'more gallery images')
-    _add_json(parser)
+    add_json(parser, PRINTED)
     return parser
 
 
@@ -82,23 +88,13 @@ def _add_model(parser: ArgumentParser) -> None:
     )
 
 
-def _add_ranking(parser: ArgumentParser, top: int) -> None:
-    parser.add_argument(
-        '--top', type=PositiveInt, default=top, help='gallery images for each probe'
-    )
-    parser.add_argument(
-        '--graph', type=str | None, help=f'graph at test time: {", ".join(GRAPHS)}'
-    )
-    _add_json(parser)
+def _add_matches(parser: ArgumentParser, top: int) -> None:
+    add_top(parser, top)
+    add_graph(parser, 'graph')
+    add_json(parser, PRINTED)
 
 
-def _add_json(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        '--json', type=Path | None, metavar='FILE', help='write what is printed as JSON'
-    )
-
-
-SAVED: dict[str, tuple[Callable[[str, Config], ArgumentParser], str]] = {
+SAVED: dict[str, tuple[Callable[[str], ArgumentParser], str]] = {
     'fit': (fit_options, 'train a re-ranker, prepare a gallery and save both'),
     'rank': (rank_options, 'rank the gallery of a saved re-ranker for all probes'),
     'query': (query_options, 'ask a saved re-ranker for one probe'),

@@ -1,4 +1,9 @@
+r"""What a command prints, and the file of the same."""
+
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 
 def format_table(rows: Iterable[Mapping[str, str | float]]) -> str:
@@ -17,6 +22,15 @@ def format_table(rows: Iterable[Mapping[str, str | float]]) -> str:
         '  '.join(_align(line[key], width[key]) for key in head).rstrip()
         for line in lines
     )
+
+
+def write_json(path: Path, content: Any) -> None:
+    r"""Writes what was printed as JSON, to a folder that is made if it does not
+    exist.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + '\n')
 
 
 def _text(value: str | float) -> str:

@@ -1,6 +1,4 @@
-import json
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +8,22 @@ from jsonargparse.typing import PositiveInt
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_geometric_reid.cli.options import add_config, new_parser
-from torch_geometric_reid.cli.table import format_table
+from torch_geometric_reid.cli.inputs import load_labelled, print_split
+from torch_geometric_reid.cli.options import (
+    add_config,
+    add_json,
+    new_parser,
+    read_config,
+)
+from torch_geometric_reid.cli.table import format_table, write_json
 from torch_geometric_reid.datasets import Omniglot242, load_features
 from torch_geometric_reid.pipeline import Config, Trial, Tuning, to_yaml, tune
 from torch_geometric_reid.pipeline.tune import METRICS
 from torch_geometric_reid.pipeline.tune_options import SECTIONS, VALUES, choose_values
 
 
-def tune_options(preset: str = 'small', config: Config | None = None) -> ArgumentParser:
-    r"""Returns the parser of :obj:`tg-reid tune`.
-
-    Args:
-        preset (str, optional): The name of the defaults. (default: :obj:`"small"`)
-        config (Config, optional): The defaults of the pipeline's options.
-            (default: :obj:`None`)
-    """
+def tune_options(preset: str) -> ArgumentParser:
+    r"""Returns the parser of :obj:`tg-reid tune`."""
     parser = new_parser(
         'Chooses options on held-out training identities. Example: '
         'tg-reid tune --train train.npz --gallery gallery.npz '
@@ -76,20 +74,18 @@ def tune_options(preset: str = 'small', config: Config | None = None) -> Argumen
         help='YAML to write, for tg-reid run --config; parameters of the re-rankers '
         'go beside it, to NAME.rerank.yaml',
     )
-    parser.add_argument(
-        '--json', type=Path | None, metavar='FILE', help='write the rows of the tables'
-    )
-    add_config(parser, preset, Config() if config is None else config)
+    add_json(parser, 'the rows of the tables')
+    add_config(parser, preset)
     return parser
 
 
 def run_tune(args: Any) -> None:
     r"""Runs :obj:`tg-reid tune`."""
-    config = Config(**{field.name: args[field.name] for field in fields(Config)})
+    config = read_config(args)
     values = _parse_values(args['values'] or [])
     choose_values(config, args.options, values)  # complains before files are read
     train, reference = _load(args.train, args.gallery)
-    print(f'# train: {train.num_nodes} images of {len(train.y.unique())} identities')
+    print_split('train', train)
     if reference is not None:
         print(f'# gallery: {len(reference)} features, no identities read')
     print(f'# hold-outs: {args.seeds}, each of {args.fraction:.0%} of the identities')
@@ -166,9 +162,7 @@ def _load(train: str | None, gallery: str | None) -> tuple[Data, Tensor | None]:
             raise ValueError("'--gallery' needs '--train' beside it")
         return Omniglot242('train')[0], Omniglot242('gallery')[0].x
     one_file = train == gallery
-    data = load_features(train, 'train' if one_file else None)
-    if 'y' not in data:
-        raise ValueError(f"'{train}' has no identities, which training needs")
+    data = load_labelled(train, 'training', 'train' if one_file else None)
     if gallery is None:
         return data, None
     return data, load_features(gallery, 'gallery' if one_file else None).x
@@ -258,7 +252,5 @@ def _write(tuning: Tuning, out: Path, json_path: Path | None) -> None:
             'methods': [trial.row() for trial in tuning.methods],
             'best': tuning.best,
         }
-        json_path = Path(json_path)
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(rows, indent=2) + '\n')
+        write_json(json_path, rows)
         print(f'# rows: {json_path}')

@@ -1,9 +1,11 @@
-"""How much memory the content of a file may take."""
+"""How much memory and time the content of a file may take."""
 
 from pathlib import Path
 
 SMALLEST = 2**28  # bytes: what any file may take
 RATIO = 64  # and how many times its own size, as compressed files unfold
+SECONDS = 30  # that any file may take
+BYTES_PER_SECOND = 2**20  # and how slowly it may be read
 
 
 def default_limit(path: Path) -> int:
@@ -18,3 +20,17 @@ def check_size(num_bytes: int, limit: int) -> None:
             f'it would take {num_bytes:,} bytes of memory, and a file of this size '
             f"may take {limit:,} ('max_bytes' sets another limit)"
         )
+
+
+def seconds_to_read(path: Path) -> float:
+    r"""Returns the number of seconds that a process may take to read an array of this
+    file.
+    """
+    return SECONDS + path.stat().st_size / BYTES_PER_SECOND
+
+
+def memory_to_read(limit: int) -> int:
+    r"""Returns the number of bytes that a process may take to read an array within the
+    limit, with room for its libraries, copies and text.
+    """
+    return 2**30 + 4 * limit

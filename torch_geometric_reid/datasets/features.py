@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch_geometric_reid.datasets.convert import (
     to_split_mask,
     to_texts,
 )
+from torch_geometric_reid.datasets.images import find_picture, read_image
 from torch_geometric_reid.datasets.keys import (
     ALIASES,
     SPLITS,
@@ -74,6 +76,9 @@ class FeatureDataset(InMemoryDataset):
         keep_junk (bool, optional): If set to :obj:`True`, keeps the images with
             identity :obj:`-1`, which count neither as right nor as wrong.
             (default: :obj:`False`)
+        root (str or os.PathLike, optional): The folder that the names of the images
+            start from, for :meth:`image`. By default, the folder of the file, or else
+            the working directory. (default: :obj:`None`)
         max_bytes (int, optional): The most memory that an array of a file may take. A
             file of a few bytes can announce an array of any size, or unfold to it. By
             default, 64 times the size of the file, and at least 256 MiB.
@@ -114,6 +119,7 @@ class FeatureDataset(InMemoryDataset):
         name: Source = None,
         normalize: bool = True,
         keep_junk: bool = False,
+        root: str | PathLike[str] | None = None,
         max_bytes: int | None = None,
         transform: Callable | None = None,
     ):
@@ -153,6 +159,22 @@ class FeatureDataset(InMemoryDataset):
         self.names: list[str] | None = names
         if names is not None:
             self.names = [str(names[i]) for i in mask.nonzero().view(-1).tolist()]
+        self._folders = (Path(path).parent, Path()) if root is None else (Path(root),)
+
+    def image(self, i: int) -> Tensor:
+        r"""Returns a picture as RGB, uint8 :math:`(H, W, 3)`.
+
+        Args:
+            i (int): Its row in the features.
+
+        Raises:
+            ImportError: If :obj:`PIL` is not installed, which
+                :obj:`pip install torch_geometric_reid[images]` does.
+            ValueError: If the file names no images, or a picture cannot be read.
+        """
+        if self.names is None:
+            raise ValueError("'name' needs the file names of the images (got none)")
+        return read_image(find_picture(self.names[i], self._folders))
 
 
 def load_features(

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -59,6 +60,18 @@ def list_pictures(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith('.')
     )
+
+
+def find_picture(name: str, folders: Sequence[str | PathLike[str]]) -> Path:
+    r"""Returns where the picture of this name lies: under the first of the folders
+    that holds it, or the first of all if none does.
+
+    Args:
+        name (str): The name, with slashes or backslashes between folders.
+        folders (list[str or os.PathLike]): The folders.
+    """
+    paths = [Path(folder, name.replace('\\', '/').strip()) for folder in folders]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def read_image(

@@ -1,98 +1,103 @@
-import math
-from collections.abc import Callable, Iterable
+import json
+import os
+import sys
+import weakref
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from subprocess import DEVNULL, PIPE, Popen
+from threading import Lock
+from types import SimpleNamespace
+from typing import IO, Any, cast
 
-import numpy as np
+from numpy.lib import format as npy
 
-from torch_geometric_reid.datasets.bounds import check_size
-from torch_geometric_reid.datasets.reader import NO_TEXT, Arrays
+from torch_geometric_reid.datasets.bounds import (
+    check_size,
+    memory_to_read,
+    seconds_to_read,
+)
+from torch_geometric_reid.datasets.reader import Arrays
 from torch_geometric_reid.optional import require
+
+PROGRAM = Path(__file__).with_name('hdf5_program.py')
 
 
 def read_hdf5(path: Path, limit: int) -> Arrays:
-    r"""Finds the arrays of an HDF5 file, also where MATLAB wrote it."""
-    h5py = require('h5py', f"'{path}'", 'files')
+    r"""Finds the arrays of an HDF5 file, also where MATLAB wrote it.
 
-    def read(key: str) -> Any:
-        with h5py.File(path, 'r') as file:
-            return _read(h5py, file, file[key], limit)
-
-    keys: list[str] = []
-
-    def visit(key: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not key.startswith('#'):
-            keys.append(key)  # MATLAB keeps the content of cells in '#refs#'
-
-    with h5py.File(path, 'r') as file:
-        file.visititems(visit)
-    return {key: partial(read, key) for key in keys}
+    A process of bounded time and memory reads them, :obj:`hdf5_program.py`.
+    """
+    require('h5py', f"'{path}'", 'files')
+    reader = _Reader(path, limit)
+    return {key: partial(reader.ask, key) for key in reader.ask(None)}
 
 
-def _read(h5py: Any, file: Any, item: Any, limit: int) -> Any:
-    kind = item.attrs.get('MATLAB_class')
-    if kind == b'cell' and h5py.check_ref_dtype(item.dtype):
-        _check(item, limit)
-        cells = item[()].T.ravel()
-        return _texts(cells, lambda cell: _cell_text(file[cell], limit), limit)
-    if h5py.check_string_dtype(item.dtype) and item.dtype.hasobject:
-        return _read_strings(file, item, limit)
-    if item.dtype.hasobject:
-        raise ValueError('it needs to hold numbers or text')
-    _check(item, limit)
-    if kind is None:
-        return item[()]
-    array = item[()].T  # MATLAB stores columns first
-    if kind == b'char':
-        return [''.join(map(chr, row)).rstrip() for row in array]
-    return array
+class _Reader:
+    # The process that reads a file: one for all answers, and a new one after an end.
+
+    def __init__(self, path: Path, limit: int):
+        self.path = path
+        self.limit = limit
+        self._lock = Lock()
+        self._owner = 0
+
+    def ask(self, key: str | None) -> Any:
+        with self._lock:
+            if self._owner != os.getpid():  # a fork needs a process of its own
+                self._start()
+            try:
+                return self._ask(key)
+            except BaseException:  # the next answer would be that of this question
+                self._owner = 0
+                self._end()
+                raise
+
+    def _start(self) -> None:
+        task = {
+            'path': os.fspath(self.path.absolute()),
+            'limit': self.limit,
+            'seconds': seconds_to_read(self.path),
+            'memory': memory_to_read(self.limit),
+        }
+        self._seconds = task['seconds']
+        self._process = Popen(
+            [sys.executable, str(PROGRAM), json.dumps(task)],
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
+        )
+        self._owner = os.getpid()
+        self._end = weakref.finalize(self, _end, self._process, self._owner)
+
+    def _ask(self, key: str | None) -> Any:
+        out = cast(IO[bytes], self._process.stdout)
+        answer = self._exchange(json.dumps(key).encode() + b'\n', out)
+        if 'array' in answer:
+            array = npy.read_array(SimpleNamespace(read=out.read), allow_pickle=False)
+            return array[()]
+        if 'too_large' in answer:
+            check_size(answer['too_large'], self.limit)
+        if 'error' in answer:
+            raise ValueError(answer['error'])
+        return answer['content']
+
+    def _exchange(self, task: bytes, out: IO[bytes]) -> dict[str, Any]:
+        into = cast(IO[bytes], self._process.stdin)
+        with suppress(BrokenPipeError):  # then there is no answer, either
+            into.write(task)
+            into.flush()
+        line = out.readline()
+        if not line:
+            raise ValueError(
+                f"HDF5's library ended, or gave no answer for {self._seconds:.0f} "
+                f'seconds, as it does for some damaged files'
+            )
+        return json.loads(line)
 
 
-def _check(item: Any, limit: int) -> None:
-    # HDF5 fills what is not there, and reads from other files where it is told to.
-    if item.external or item.is_virtual:
-        raise ValueError('it lies in other files, which are never read')
-    if item.shape is None:
-        raise ValueError('it is empty')
-    check_size(math.prod(item.shape) * item.dtype.itemsize, limit)
-    check_size(math.prod(item.chunks or ()) * item.dtype.itemsize, limit)
-
-
-def _read_strings(file: Any, item: Any, limit: int) -> np.ndarray:
-    # Many items may share one long text, so that they are read a few at a time.
-    _check(item, limit)
-    if not item.shape:
-        return item[()]
-    length = max(item.shape)
-    if math.prod(item.shape) != length:
-        raise ValueError(f'its text has the shape {list(item.shape)}')
-    axis = item.shape.index(length)
-    step = max(1, limit // Path(file.filename).stat().st_size)
-    texts: list[bytes] = []
-    num_bytes = 0
-    for start in range(0, length, step):
-        place = [slice(None)] * axis + [slice(start, start + step)]
-        part = item[tuple(place)].ravel().tolist()
-        num_bytes += sum(map(len, part))
-        check_size(num_bytes, limit)
-        texts += part
-    array = np.empty(len(texts), dtype=object)
-    array[:] = texts
-    return array
-
-
-def _texts(cells: Iterable[Any], read: Callable[[Any], str], limit: int) -> list[str]:
-    texts, num_bytes = [], 0
-    for cell in cells:
-        texts.append(read(cell))
-        num_bytes += 4 * len(texts[-1])
-        check_size(num_bytes, limit)
-    return texts
-
-
-def _cell_text(item: Any, limit: int) -> str:
-    if item.attrs.get('MATLAB_class') != b'char':
-        raise ValueError(NO_TEXT)
-    _check(item, limit)
-    return ''.join(map(chr, item[()].ravel()))
+def _end(process: Popen[bytes], owner: int) -> None:
+    if os.getpid() == owner:
+        with suppress(BrokenPipeError), process:
+            process.kill()

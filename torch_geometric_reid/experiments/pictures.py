@@ -1,6 +1,6 @@
 r"""Figures 6 and 7, and the report of several experiments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_geometric_reid.experiments.data import shown_name
 from torch_geometric_reid.experiments.lab import Lab, methods
 from torch_geometric_reid.experiments.result import Result, Row, Value
 from torch_geometric_reid.pipeline import Config
@@ -40,6 +41,16 @@ def tsne(lab: Lab, num_identities: int = NUM_IDENTITIES) -> Result:
         query, gallery, _ = lab.features(config)
         return torch.cat([query, gallery]).cpu()[mask]
 
+    def draw() -> Any:
+        figure = plot_tsne(shown, y[mask], seed=lab.seeds[0])
+        figure.suptitle(
+            f'{title}, {shown_name(lab.data.name)}\nan identity by colour and marker, '
+            f'mean distances within and between identities',
+            size=9,
+        )
+        return figure
+
+    title = f'Figure 6: {len(drawn)} random test identities'
     stages = methods(lab.config)
     rows = []
     shown: dict[str, Tensor] = {}
@@ -56,14 +67,15 @@ def tsne(lab: Lab, num_identities: int = NUM_IDENTITIES) -> Result:
         rows.append(Row({'features': name}, values))
     return Result(
         'tsne',
-        f'Figure 6: {len(drawn)} random test identities',
+        title,
         rows,
         lab.data.name,
         notes=[
             'mean distance of two images of one identity and of two identities; '
             'gallery features are those that no probe has changed'
         ],
-        figures={'tsne': lambda: plot_tsne(shown, y[mask], seed=lab.seeds[0])},
+        figures={'tsne': draw},
+        unit=None,
     )
 
 
@@ -96,14 +108,16 @@ def ranklist(lab: Lab, probes: Sequence[int] | None = None) -> Result:
         for method, ranked in card.lists.items():
             match = ranked.match.tolist()
             image = ranked.image.tolist()
-            values = {
-                'AP': Value(100 * float(ap[method][probe])),
-                'matches': Value(float(sum(match))),
-            }
+            values = {'AP': Value(100 * float(ap[method][probe]))}
             listed = ' '.join(
                 f'{i}{"+" if hit else ""}' for i, hit in zip(image, match, strict=True)
             )
-            labels = {'probe': probe, 'method': method, 'first images': listed}
+            labels = {
+                'probe': probe,
+                'method': method,
+                'first images': listed,
+                'matches': sum(match),
+            }
             rows.append(Row(labels, values))
     result = Result(
         'ranklist',
@@ -112,8 +126,10 @@ def ranklist(lab: Lab, probes: Sequence[int] | None = None) -> Result:
         lab.data.name,
         notes=[
             f'seed {lab.seeds[0]}; + marks a match; images of the same identity and '
-            f'camera are removed'
+            f'camera are removed',
+            *_missing(shown),
         ],
+        unit='percent (AP)',
     )
     for probe, card in zip(probes, shown, strict=True):
         result.figures[f'ranklist-{probe}'] = partial(_draw, card)
@@ -139,8 +155,8 @@ def cards(lab: Lab, probes: Sequence[int]) -> list[Any]:
             for name, (distance, links) in ranked.items()
         }
         picture = None if lab.data.query_image is None else lab.data.query_image(i)
-        gallery_image = lab.data.gallery_image
-        out.append(ProbeCard(f'probe {i}', float(ap[i]), lists, picture, gallery_image))
+        images = _pictures(lab, lists.values())
+        out.append(ProbeCard(f'probe {i}', float(ap[i]), lists, picture, images.get))
     return out
 
 
@@ -168,8 +184,9 @@ def report(
         from torch_geometric_reid.visualization import write_report
 
         figures = {name: draw() for name, draw in result.figures.items()}
-        note = '; '.join([f'data: {result.data}', *result.caption])
         shown = make_cards()
+        notes = dict.fromkeys([*result.caption, *_missing(shown)])
+        note = '; '.join([f'data: {result.data}', *notes])
         write_report(path, result.title, result.table(), figures, shown, note)
 
     return write
@@ -199,6 +216,27 @@ def _first(lab: Lab, probe: int, distance: Tensor, links: Tensor | None = None) 
         k=TOP,
         connectivity=None if links is None else links[probe],
     )
+
+
+def _pictures(lab: Lab, lists: Iterable[Any]) -> dict[int, Any]:
+    read = lab.data.gallery_image
+    rows = {int(row) for ranked in lists for row in ranked.image}
+    return {row: None if read is None else read(row) for row in rows}
+
+
+def _missing(shown: Sequence[Any]) -> list[str]:
+    # What a reader of the lists has to know of pictures that could not be opened.
+    pictures: list[Any] = []
+    for card in shown:
+        rows = {int(row) for ranked in card.lists.values() for row in ranked.image}
+        pictures += [card.probe_image, *map(card.gallery_image, rows)]
+    missing = sum(picture is None for picture in pictures)
+    if not missing:
+        return []
+    return [
+        f'{missing} of {len(pictures)} pictures are not there or cannot be read: '
+        f'tiles show rows of the gallery instead'
+    ]
 
 
 def _draw_probes(lab: Lab, ap: Tensor) -> list[int]:

@@ -58,6 +58,7 @@ class Result:
         notes: What is to be known with the table.
         figures: For each figure's name, what draws it.
         report: What writes an HTML report to a path, if there is one.
+        unit: What the figures are in, if all of them are in one.
     """
 
     name: str
@@ -68,6 +69,11 @@ class Result:
     notes: list[str] = field(default_factory=list)
     figures: dict[str, Callable[[], Any]] = field(default_factory=dict)
     report: Callable[[Path], None] | None = None
+    unit: str | None = 'percent'
+
+    def __post_init__(self) -> None:
+        if not any(row.published for row in self.rows):
+            self.source = None
 
     @property
     def heading(self) -> str:
@@ -78,14 +84,23 @@ class Result:
 
     @property
     def caption(self) -> list[str]:
-        r"""The notes, and whether published figures are of other data."""
-        if self.source in (None, self.data):
-            return self.notes
+        r"""The unit, the notes, and of which data published figures are."""
+        out = list(self.notes)
+        if self.unit is not None:
+            spreads = [v.spread for row in self.rows for v in row.values.values()]
+            over = '' if spreads[0] is None else ', mean ± standard deviation of seeds'
+            out.insert(0, f'in {self.unit}{over}')
+        if self.source is None:
+            return out
+        num = max(len(row.published) for row in self.rows)
+        published = f'published figures are {" / ".join(METRICS[:num])}'
+        if self.source == self.data:
+            return [*out, published]
         other = (
-            f"published figures are {TITLES[str(self.source)]}'s, other data than "
-            f'{self.data}: compare the shape, not the height'
+            f'{published} of {TITLES[self.source]}, other data than {self.data}: '
+            f'compare the shape, not the height'
         )
-        return [*self.notes, other]
+        return [*out, other]
 
     def table(self) -> list[dict[str, str]]:
         r"""Returns the rows as text, to be shown."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from torch_geometric_reid.experiments import published
-from torch_geometric_reid.experiments.data import TITLES
+from torch_geometric_reid.experiments.data import shown_name
 from torch_geometric_reid.experiments.lab import Lab, methods
 from torch_geometric_reid.experiments.published import Published, choose
 from torch_geometric_reid.experiments.result import Result, Row, Value, beside
@@ -19,6 +19,13 @@ LAMBDA = tuple(i / 10 for i in range(11))
 K = (2, 3, 5, 8, 10, 15, 20)
 PLATEAU = 0.4  # from which on the paper finds the mAP flat
 SHOWN = {'mAP': 'mAP', 'rank1': 'Rank-1'}
+PLACES = {
+    'k1': '1-hop images k1',
+    'gamma': 'gamma (images drawn from, over images kept)',
+    'lambda': 'weight lambda',
+    'k': 'neighbours k',
+}
+MOST_TICKS = 12
 
 
 def k1(lab: Lab, values: Sequence[float] | None = None) -> Result:
@@ -45,14 +52,10 @@ def k1(lab: Lab, values: Sequence[float] | None = None) -> Result:
         rank = partial(lab.rank, test_k1=number)
         measured = lab.measure(largest, rank)
         rows.append(Row({'train': numbers[-1], 'test': number}, measured))
-    return Result(
-        'k1',
-        'Table 4: 1-hop images k1 in training and test',
-        rows,
-        lab.data.name,
-        figures.source,
-        figures={'k1': partial(_draw, both, numbers, 'k1', figures, lab.data.name)},
-    )
+    title = 'Table 4: 1-hop images k1 in training and test'
+    result = Result('k1', title, rows, lab.data.name, figures.source)
+    result.figures['k1'] = partial(_draw, result, both, numbers)
+    return result
 
 
 def gamma(lab: Lab, values: Sequence[float] | None = None) -> Result:
@@ -95,10 +98,11 @@ def weight(lab: Lab, values: Sequence[float] | None = None) -> Result:
         f'{_range(later, "mAP"):.2f}; Rank-1 varies by '
         f'{_range(result.rows, "rank1"):.2f}'
     )
-    result.notes.append(
-        'published figures are those of Table 2 (+ FA at 0, + FA + EC at 0.4): the '
-        'figure itself prints none'
-    )
+    if result.source is not None:
+        result.notes.append(
+            'published figures are those of Table 2 (+ FA at 0, + FA + EC at 0.4): '
+            'the figure itself prints none'
+        )
     return result
 
 
@@ -121,16 +125,19 @@ def k(lab: Lab, values: Sequence[float] | None = None) -> Result:
     title = 'Figure 5: neighbours k of FA-GCN, without EC-GCN'
     numbers = integers('values', _sorted(values, K))
     result = _sweep(lab, 'k', title, numbers, config_of, figures)
-    baseline = lab.measure(methods(lab.config)['baseline'])
+    measured = lab.measure(methods(lab.config)['baseline'])
+    baseline = {name: measured[metric].mean for metric, name in SHOWN.items()}
+    result.figures['k'] = partial(_draw, result, result.rows, numbers, baseline)
     for metric, name in SHOWN.items():
-        floor = baseline[metric].mean
+        floor = baseline[name]
         below = [r.labels['k'] for r in result.rows if r.values[metric].mean <= floor]
         which = f'not at k = {", ".join(map(str, below))}' if below else 'at every k'
         result.notes.append(f'{name} above the baseline ({floor:.2f}): {which}')
-    result.notes.append(
-        'the published figure is that of Table 2 at the k of the paper: the figure '
-        'itself prints none'
-    )
+    if result.source is not None:
+        result.notes.append(
+            'the published figure is that of Table 2 at the k of the paper: the '
+            'figure itself prints none'
+        )
     return result
 
 
@@ -146,12 +153,13 @@ def integers(name: str, values: Sequence[float]) -> list[int]:
     return [int(value) for value in values]
 
 
-def lambda_curves(lab: Lab, configs: Mapping[str, Config]) -> Any:
+def lambda_curves(lab: Lab, configs: Mapping[str, Config], title: str) -> Any:
     r"""Draws the mAP over :math:`\lambda` of several configurations.
 
     Args:
         lab (Lab): The lab.
         configs (dict): The configurations by name.
+        title (str): The title.
     """
     from torch_geometric_reid.visualization import plot_curves
 
@@ -159,7 +167,9 @@ def lambda_curves(lab: Lab, configs: Mapping[str, Config]) -> Any:
         name: curve([lab.measure(_with_weight(config, x))['mAP'] for x in LAMBDA])
         for name, config in configs.items()
     }
-    return plot_curves(LAMBDA, curves, 'lambda', 'mAP')
+    figure = plot_curves(LAMBDA, curves, PLACES['lambda'], 'mAP (%)')
+    figure.axes[0].set_title(f'{title}\n{shown_name(lab.data.name)}', size=9)
+    return figure
 
 
 def curve(values: Sequence[Value]) -> Any:
@@ -181,22 +191,16 @@ def _sweep(
         Row({name: value}, lab.measure(config_of(value)), beside(figures, value))
         for value in values
     ]
-    return Result(
-        name,
-        title,
-        rows,
-        lab.data.name,
-        figures.source,
-        figures={name: partial(_draw, rows, values, name, figures, lab.data.name)},
-    )
+    result = Result(name, title, rows, lab.data.name, figures.source)
+    result.figures[name] = partial(_draw, result, rows, values)
+    return result
 
 
 def _draw(
+    result: Result,
     rows: Sequence[Row],
     values: Sequence[float],
-    xlabel: str,
-    figures: Published,
-    data: str,
+    baseline: Mapping[str, float] | None = None,
 ) -> Any:
     from torch_geometric_reid.visualization import plot_curves
 
@@ -205,9 +209,19 @@ def _draw(
         curves[name] = curve([row.values[metric] for row in rows])
         points = [row.published[place] if row.published else None for row in rows]
         if any(point is not None for point in points):
-            own = figures.source == data
-            printed[name if own else f'{name}, {TITLES[figures.source]}'] = points
-    return plot_curves(values, curves, xlabel, 'percent', printed or None)
+            printed[name] = points
+    figure = plot_curves(values, curves, PLACES[result.name], 'percent', printed)
+    axes = figure.axes[0]
+    if len(values) <= MOST_TICKS:
+        axes.set_xticks(values)
+    for i, (name, floor) in enumerate((baseline or {}).items()):
+        axes.axhline(floor, color=f'C{i}', linestyle=':', label=f'{name} (baseline)')
+    axes.legend(fontsize=8, frameon=False)
+    about = shown_name(result.data)
+    if printed and result.source not in (None, result.data):
+        about += f'; published: {shown_name(str(result.source))}'
+    axes.set_title(f'{result.title}\n{about}', size=9)
+    return figure
 
 
 def _with_k1(config: Config, number: int) -> Config:

@@ -53,17 +53,18 @@ def ablation(lab: Lab) -> Result:
     """
     variants = dict(_variants(lab.config))
     figures = choose(published.ABLATION, lab.data.name)
+    title = 'Table 6: sampler and loss of EC-GCN'
     rows = []
     for name, config in variants.items():
         labels: dict[str, Any] = {'method': name, 'graph': config.graph}
         rows.append(Row(labels, lab.measure(config), beside(figures, name)))
     return Result(
         'ablation',
-        'Table 6: sampler and loss of EC-GCN',
+        title,
         rows,
         lab.data.name,
         figures.source,
-        figures={'ablation-lambda': lambda: lambda_curves(lab, variants)},
+        figures={'ablation-lambda': lambda: lambda_curves(lab, variants, title)},
     )
 
 

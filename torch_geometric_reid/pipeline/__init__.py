@@ -15,6 +15,7 @@ from torch_geometric_reid.pipeline.connectivity import (
     connect_all,
 )
 from torch_geometric_reid.pipeline.hold_out import hold_out
+from torch_geometric_reid.pipeline.judged import Judged, fit_trusts, judge
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.pipeline.prepared_gallery import Matches
@@ -34,6 +35,7 @@ __all__ = [
     'FAConfig',
     'Features',
     'GraphReRanker',
+    'Judged',
     'LinkConfig',
     'LinkReRanker',
     'Matches',
@@ -48,8 +50,10 @@ __all__ = [
     'connect',
     'connect_all',
     'fit_trust',
+    'fit_trusts',
     'hold_out',
     'hold_out_hard',
+    'judge',
     'predict_links',
     'rerank',
     'save_run',

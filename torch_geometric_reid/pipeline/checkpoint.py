@@ -88,8 +88,10 @@ class Checkpoint:
             key (dict): All that it depends on, as JSON can hold it.
 
         Raises:
+            RuntimeError: If the checkpoint was closed.
             ValueError: If the state belongs to other data or options.
         """
+        self._lock.check_held()
         for path in self._paths(stage):
             try:
                 tensors, metadata = read_tensors(path)
@@ -126,6 +128,7 @@ class Checkpoint:
             FileNotFoundError: If the folder was removed since it was opened.
             OSError: If the disk is full, or the file cannot be written for another
                 reason. States on disk stay as they are.
+            RuntimeError: If the checkpoint was closed.
         """
         self._lock.check()
         path, previous = self._paths(stage)

@@ -40,10 +40,22 @@ class FolderLock:
             self._file.write(str(os.getpid()).encode())
         _held.add(self)
 
+    def check_held(self) -> None:
+        r"""Raises a :obj:`RuntimeError` if the folder was released, as it is in a
+        forked process.
+        """
+        if self._file.closed:
+            raise RuntimeError(
+                f"'{self.folder}' is not kept any more: it was closed, or by another "
+                f'process (open it again)'
+            )
+
     def check(self) -> None:
         r"""Raises a :obj:`FileNotFoundError` if the folder was removed, so that
-        another process may have made and taken it anew.
+        another process may have made and taken it anew, and an error of
+        :meth:`check_held`.
         """
+        self.check_held()
         try:
             there = os.path.samestat(
                 os.stat(self.folder / 'lock'), os.fstat(self._file.fileno())

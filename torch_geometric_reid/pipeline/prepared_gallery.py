@@ -26,7 +26,8 @@ class Matches:
         connectivity: The probabilities of a link :math:`(Q, k)`, zero for images
             that were not scored.
         probability: The calibrated probabilities of one identity :math:`(Q, k)`, if
-            the re-ranker has a :class:`~torch_geometric_reid.pipeline.Trust`.
+            the re-ranker has a :class:`~torch_geometric_reid.pipeline.Trust` of the
+            graph that was asked for.
         ids: Their ids :math:`(Q, k)`, if the gallery has any.
         names: Their names, if the gallery has any.
     """
@@ -81,8 +82,8 @@ class PreparedGallery:
                 length.
             top (int): The number :math:`k`, cut to :math:`G`.
             graph (str): :obj:`"probe"`, :obj:`"gallery"` or :obj:`"joint"`.
-            trust (Trust, optional): What turns distances into probabilities.
-                (default: :obj:`None`)
+            trust (Trust, optional): What turns distances into probabilities. One
+                that was fitted to another graph is left out. (default: :obj:`None`)
         """
         check_positive('top', top)
         check_choice('graph', graph, GRAPHS)
@@ -91,7 +92,7 @@ class PreparedGallery:
         parts = [self._query(part, top, graph) for part in query.split(size)]
         index, distance, connectivity = map(torch.cat, zip(*parts, strict=True))
         out = Matches(index, distance, connectivity)
-        if trust is not None:
+        if trust is not None and trust.graph in (None, graph):
             out.probability = trust.probability(distance)
         if self.ids is not None:
             out.ids = self.ids[index]
@@ -145,15 +146,21 @@ class PreparedGallery:
         r"""Returns the gallery without some images; those behind them move up.
 
         Args:
-            index (torch.Tensor or list): Their positions :math:`(R)`.
+            index (torch.Tensor or list): Their positions :math:`(R)`, or their names,
+                each of which stands for all images of that name.
             empty (torch.Tensor): No features, :math:`(0, d)`.
 
         Raises:
             TypeError: If positions are no integers.
-            ValueError: If one is out of range, or fewer than two images are left.
+            ValueError: If one is out of range, a name is unknown, or fewer than two
+                images are left.
         """
         if len(index) == 0:
             return self
+        if isinstance(index, str):
+            index = [index]
+        if isinstance(index, Sequence) and any(isinstance(i, str) for i in index):
+            index = self._positions(index)
         index, num = check_ids('index', index, len(index)), self.num_images
         index = index.to(empty.device)
         if not 0 <= index.min() <= index.max() < num:
@@ -175,6 +182,23 @@ class PreparedGallery:
         if names is not None:
             names = [names[i] for i in place.tolist()]
         return PreparedGallery(store, place.numel(), ids, names)
+
+    def __repr__(self) -> str:
+        labels = {'ids': self.ids, 'names': self.names}
+        has = [name for name, value in labels.items() if value is not None]
+        parts = [f'{self.num_images} images', *has]
+        return f'{self.__class__.__name__}({", ".join(parts)})'
+
+    def _positions(self, names: Sequence[str]) -> list[int]:
+        known = set(self.names or ())
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    f"'index' needs positions, or names of the gallery (got {name!r}, "
+                    f'and the gallery has {len(known)} names)'
+                )
+        wanted = set(names)
+        return [i for i, name in enumerate(self.names or ()) if name in wanted]
 
 
 def check_labels(

@@ -1,6 +1,7 @@
 r"""What a run leaves on disk."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from torch_geometric_reid.pipeline.compare import Comparison
 from torch_geometric_reid.pipeline.config import Config
 
 TOP = 50
+Row = dict[str, str | float]
 
 
-def save_run(folder: Path, comparison: Comparison) -> None:
+def save_run(folder: Path, comparison: Comparison, trust: Sequence[Row] = ()) -> None:
     r"""Writes a run to a folder, which is made if it does not exist.
 
     - :obj:`config.yaml`: all options, as :obj:`--config` reads them;
-    - :obj:`metrics.json`: the rows of the table;
+    - :obj:`metrics.json`: the rows of the tables, see :meth:`write_rows`;
     - :obj:`fa.safetensors`, :obj:`ec.safetensors`: weights of FA-GCN and of
       EC-GCN on its features; :obj:`backbone_ec.safetensors`: of EC-GCN on the
       backbone's features;
@@ -31,11 +33,12 @@ def save_run(folder: Path, comparison: Comparison) -> None:
     Args:
         folder (pathlib.Path): The folder.
         comparison (Comparison): The run.
+        trust (list[dict], optional): See :meth:`write_rows`. (default: :obj:`()`)
     """
     folder.mkdir(parents=True, exist_ok=True)
     re_ranker = comparison.re_ranker
     (folder / 'config.yaml').write_text(to_yaml(comparison.config))
-    write_rows(folder / 'metrics.json', comparison)
+    write_rows(folder / 'metrics.json', comparison, trust)
     for name, model in [
         ('fa', re_ranker.fa),
         ('ec', re_ranker.ec),
@@ -60,7 +63,17 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(options, sort_keys=False)
 
 
-def write_rows(path: Path, comparison: Comparison) -> None:
-    r"""Writes the rows of the table as JSON, :obj:`{"rows": [...]}`."""
+def write_rows(path: Path, comparison: Comparison, trust: Sequence[Row] = ()) -> None:
+    r"""Writes the rows of the table as JSON, :obj:`{"rows": [...]}`.
+
+    Args:
+        path (pathlib.Path): The file.
+        comparison (Comparison): The run.
+        trust (list[dict], optional): Rows about how far scores can be trusted, which
+            go to :obj:`"trust"` if there are any. (default: :obj:`()`)
+    """
+    content = {'rows': comparison.rows}
+    if trust:
+        content['trust'] = list(trust)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({'rows': comparison.rows}, indent=2) + '\n')
+    path.write_text(json.dumps(content, indent=2) + '\n')

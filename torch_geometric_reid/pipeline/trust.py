@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_geometric_reid.metrics import pair_labels, roc
+from torch_geometric_reid.metrics import Roc, pair_labels, roc
 from torch_geometric_reid.metrics.verification import last_point
+from torch_geometric_reid.pipeline.aggregate import GRAPHS
 from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.hold_out import hold_out
 from torch_geometric_reid.pipeline.isotonic import interpolate, isotonic_blocks
@@ -17,7 +18,7 @@ from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.transforms import IdentityMetric, MatchedDegradation
 
 PARTS = 4  # of the identities; each is away from the gallery once
-ROC_POINTS = 1000
+MOST_RATES = 2**16
 
 
 @dataclass(eq=False)
@@ -34,6 +35,9 @@ class Trust:
         threshold_at: The probability from which on that is so :math:`(R)`.
         stranger: The largest probability of each held-out probe whose identity was
             removed from the gallery :math:`(U)`, descending.
+        graph: The graph whose distances these are, if it is known:
+            :meth:`GraphReRanker.query <torch_geometric_reid.GraphReRanker.query>` gives
+            no probabilities in another one.
     """
 
     distance: Tensor
@@ -41,6 +45,7 @@ class Trust:
     fpr: Tensor
     threshold_at: Tensor
     stranger: Tensor
+    graph: str | None = None
 
     @classmethod
     def fit(
@@ -77,16 +82,10 @@ class Trust:
         distance, same = rank(query.x, gallery.x)[counts], same[counts]
         num_same = int(same.sum())
         sure = (num_same + 1) / (num_same + 2)
-        out = cls(
-            *_fit_logit(distance, same, sure),
-            *[distance.new_empty(0)] * 3,
-        )
+        empty = distance.new_empty(0)
+        out = cls(*_fit_logit(distance, same, sure), empty, empty, empty)
         curve = roc(out.probability(distance), same)
-        grid = torch.logspace(
-            -torch.tensor(same.numel() - num_same).log10(), 0, ROC_POINTS
-        )
-        kept = [last_point(curve.fpr, float(rate.clamp(max=1))) for rate in grid]
-        place = torch.tensor([last_point(curve.fpr, 0.0), *kept]).unique()
+        place = _places(curve)
         out.fpr, out.threshold_at = curve.fpr[place], curve.threshold[place]
 
         outs = []
@@ -143,13 +142,19 @@ class Trust:
         return best <= self.stranger[accepted]
 
     def state_dict(self) -> dict[str, Tensor]:
-        r"""Returns all of its tensors."""
-        return asdict(self)
+        r"""Returns all of it as tensors."""
+        state = asdict(self)
+        graph = state.pop('graph')
+        if graph is not None:
+            state['graph'] = torch.tensor(GRAPHS.index(graph))
+        return state
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> 'Trust':
         r"""Returns what :meth:`state_dict` came from."""
-        return cls(**state)
+        rest = dict(state)
+        graph = rest.pop('graph', None)
+        return cls(**rest, graph=None if graph is None else GRAPHS[int(graph)])
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.distance.numel()} points)'
@@ -195,7 +200,7 @@ def fit_trust(
         train.x, train.y, reference, replace(config, metric=False), seed, progress
     )
     rank = partial(links.rank, graph=graph, progress=progress)
-    return Trust.fit(rank, query, gallery, seed)
+    return replace(Trust.fit(rank, query, gallery, seed), graph=graph)
 
 
 def hold_out_hard(
@@ -238,6 +243,21 @@ def hold_out_hard(
         held_out = MatchedDegradation(reference, 2 * per_identity, seed + 1)(held_out)
         query.x, gallery.x = held_out.x.split([query.num_nodes, gallery.num_nodes])
     return train, query, gallery, reference
+
+
+def _places(curve: Roc) -> Tensor:
+    # The loosest threshold of each rate, or of as many rates as are kept.
+    last = torch.ones_like(curve.fpr, dtype=torch.bool)
+    last[:-1] = curve.fpr[1:] > curve.fpr[:-1]
+    place = last.nonzero().view(-1)
+    if place.numel() <= MOST_RATES:
+        return place
+    rate = curve.fpr[place]
+    grid = torch.logspace(
+        float(rate[1].log10()), 0, MOST_RATES - 1, dtype=rate.dtype, device=rate.device
+    )
+    kept = torch.searchsorted(rate, grid * (1 + 1e-12), right=True) - 1
+    return torch.cat([place[:1], place[kept.unique()]])
 
 
 def _parts(y: Tensor, seed: int) -> tuple[Tensor, ...]:

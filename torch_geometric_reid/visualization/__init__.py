@@ -13,6 +13,7 @@ from torch_geometric_reid.visualization.reliability import (
 )
 from torch_geometric_reid.visualization.report import write_report
 from torch_geometric_reid.visualization.report_probes import ProbeCard
+from torch_geometric_reid.visualization.run_report import write_run_report
 from torch_geometric_reid.visualization.separation import identity_distances
 from torch_geometric_reid.visualization.tsne import plot_tsne
 
@@ -29,4 +30,5 @@ __all__ = [
     'ranked_list',
     'select_probes',
     'write_report',
+    'write_run_report',
 ]

@@ -1,4 +1,5 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from torch_geometric_reid.visualization.captions import captions
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 MATCH, OTHER, PROBE = '#1a7f37', '#cf222e', '#24292f'
 CELL, GAP, HEAD, LINE = 0.9, 0.12, 0.28, 0.15  # inches
+KEY = "Solid green: the probe's identity. Dashed red: another. Number: distance."
+LINK_KEY = ' p: probability of a link.'
+TILE_KEY = ' Grey: the row of an image that has no picture.'
+LETTERS = 18  # of a key in an inch
 MAX_ASPECT = 2.5  # of a frame's height to its width
 
 
@@ -24,7 +29,8 @@ def plot_ranking_lists(
 
     The probe is at the left. Frames of gallery images are green where they show
     its identity, and red and dashed where they do not. Under each picture are the
-    distance and, if the list has it, the connectivity :obj:`p`.
+    distance and, if the list has it, the connectivity :obj:`p`. The last line says
+    what is what.
 
     A picture is :math:`(H, W)` with booleans (dark where :obj:`True`) or numbers
     from 0 to 1, or :math:`(H, W, 3)` with uint8.
@@ -35,7 +41,8 @@ def plot_ranking_lists(
         probe_image (torch.Tensor or numpy.ndarray): The probe's picture, or
             :obj:`None`.
         gallery_image (callable): A function from a row of the gallery to its
-            picture. With :obj:`None`, tiles show the row instead.
+            picture, or to :obj:`None` where there is none. Without one, a tile shows
+            the row instead.
 
     Returns:
         matplotlib.figure.Figure: With the axes of each row from left to right.
@@ -48,13 +55,17 @@ def plot_ranking_lists(
         raise ValueError("'lists' needs at least one ranking list (got none)")
     lines = 1 + any(ranked.connectivity is not None for ranked in lists.values())
     probe = None if probe_image is None else to_pixels('probe_image', probe_image)
+    pictures = _read(lists.values(), gallery_image)
     tall = CELL
     if probe is not None:
         tall *= min(max(probe.shape[0] / probe.shape[1], 1), MAX_ASPECT)
     row_height = HEAD + tall + lines * LINE + GAP
     num_columns = 1 + max(ranked.image.numel() for ranked in lists.values())
     width = num_columns * (CELL + GAP) + 2 * GAP
-    height = len(lists) * row_height + GAP
+    has_tile = any(picture is None for picture in pictures.values())
+    key = KEY + LINK_KEY * (lines > 1) + TILE_KEY * has_tile
+    key_lines = wrap(key, int(LETTERS * width))
+    height = len(lists) * row_height + 2 * GAP + len(key_lines) * LINE
     figure = new_figure(width, height)
 
     def cell(row: int, column: int) -> 'Axes':
@@ -73,12 +84,24 @@ def plot_ranking_lists(
         for rank, (image, match) in enumerate(pairs):
             distance, link = texts[rank]
             text = distance if link is None else f'{distance}\np {link}'
-            picture = None
-            if gallery_image is not None:
-                picture = to_pixels('gallery_image', gallery_image(image))
-            axes = cell(row, rank + 1)
+            axes, picture = cell(row, rank + 1), pictures[image]
             _draw(axes, picture, str(image), MATCH if match else OTHER, text)
+    key = '\n'.join(key_lines)
+    figure.text(GAP / width, GAP / height, key, va='bottom', size=7.5)
     return figure
+
+
+def _read(
+    lists: Iterable[RankedList], gallery_image: Callable[[int], Any] | None
+) -> dict[int, Any]:
+    rows = {row for ranked in lists for row in ranked.image.tolist()}
+    if gallery_image is None:
+        return dict.fromkeys(rows)
+    found = {row: gallery_image(row) for row in rows}
+    return {
+        row: None if image is None else to_pixels('gallery_image', image)
+        for row, image in found.items()
+    }
 
 
 def _draw(axes: 'Axes', picture: Any, tile: str, colour: str, text: str) -> None:

@@ -1,6 +1,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from torch_geometric_reid.metrics import Calibration, Roc
 from torch_geometric_reid.visualization.figure import new_figure
 
@@ -9,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = 'os^Dv'
+MOST_POINTS = 2000
 
 
 def plot_reliability(curves: Mapping[str, Calibration]) -> 'Figure':
@@ -32,22 +36,25 @@ def plot_reliability(curves: Mapping[str, Calibration]) -> 'Figure':
     for i, (name, out) in enumerate(curves.items()):
         confidence, frequency = 100 * out.confidence.cpu(), 100 * out.frequency.cpu()
         label = f'{name} (ECE {out.error:.4f})'
-        (line,) = axes.plot(confidence, frequency, label=label)
+        (line,) = axes.plot(confidence, frequency, label=label, linewidth=1)
         axes.scatter(
             confidence,
             frequency,
-            s=6 + 6 * out.count.cpu().log10(),
+            s=8 + 14 * out.count.cpu().log10(),
             marker=MARKERS[i % len(MARKERS)],
             color=line.get_color(),
         )
-    axes.set(xlim=(-2, 102), ylim=(-2, 102), xlabel='told (%)', ylabel='found (%)')
+    axes.set(
+        xlim=(-2, 102), ylim=(-2, 102), xlabel='predicted (%)', ylabel='observed (%)'
+    )
     axes.legend(fontsize=8, frameon=False)
     return figure
 
 
 def plot_roc(curves: Mapping[str, Roc]) -> 'Figure':
     r"""Draws receiver operating characteristics over the logarithm of the false
-    positive rate, as steps: no threshold lies between two points.
+    positive rate, as steps: no threshold lies between two points. Of a curve of very
+    many points, those are drawn that can be told apart.
 
     Args:
         curves (dict): What :func:`~torch_geometric_reid.metrics.roc` returns for each
@@ -63,11 +70,9 @@ def plot_roc(curves: Mapping[str, Roc]) -> 'Figure':
     figure, axes = _new(len(curves))
     lowest = 1.0
     for name, out in curves.items():
-        seen = out.fpr > 0
-        lowest = min(lowest, float(out.fpr[seen][0]))
-        axes.step(
-            out.fpr[seen].cpu(), 100 * out.tpr[seen].cpu(), where='post', label=name
-        )
+        fpr, tpr = _thin(out.fpr.cpu(), out.tpr.cpu())
+        lowest = min(lowest, float(fpr[0]))
+        axes.step(fpr, 100 * tpr, where='post', label=name)
     axes.set(
         xscale='log',
         xlim=(min(lowest, 0.1), 1),
@@ -77,6 +82,16 @@ def plot_roc(curves: Mapping[str, Roc]) -> 'Figure':
     )
     axes.legend(fontsize=8, frameon=False)
     return figure
+
+
+def _thin(fpr: Tensor, tpr: Tensor) -> tuple[Tensor, Tensor]:
+    fpr, tpr = fpr[fpr > 0], tpr[fpr > 0]
+    if fpr.numel() <= MOST_POINTS:
+        return fpr, tpr
+    grid = torch.logspace(float(fpr[0].log10()), 0, MOST_POINTS, dtype=fpr.dtype)
+    last = (torch.searchsorted(fpr, grid, right=True) - 1).clamp(min=0)
+    place = torch.cat([last, last.new_tensor([fpr.numel() - 1])]).unique()
+    return fpr[place], tpr[place]
 
 
 def _new(num_curves: int) -> tuple['Figure', 'Axes']:

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+Rows = Sequence[Mapping[str, str | float]]
 
 
 def write_report(
     path: str | os.PathLike[str],
     title: str,
-    rows: Sequence[Mapping[str, str | float]],
+    rows: Rows,
     figures: Mapping[str, 'Figure'],
     probes: Sequence[ProbeCard],
     note: str = '',
+    tables: Mapping[str, tuple[str, Rows]] | None = None,
 ) -> None:
     r"""Writes a page of results as one HTML file that loads nothing else.
 
@@ -44,6 +46,8 @@ def write_report(
         probes (list[ProbeCard]): Probes, for which :meth:`select_probes` finds the
             worst and the best.
         note (str, optional): Text below the title. (default: :obj:`""`)
+        tables (dict, optional): Further tables by their headings, each a tuple of
+            the text below the heading and the rows. (default: :obj:`None`)
 
     Raises:
         ImportError: If matplotlib is not installed, which brings Pillow.
@@ -54,7 +58,7 @@ def write_report(
     page = Template(_part('report.html')).substitute(
         title=escape(title),
         note=f'<p class="note">{escape(note)}</p>' if note else '',
-        table=table_markup(rows),
+        tables='\n'.join(_tables_markup(rows, tables or {})),
         figures=_figures_markup(figures),
         probes=probes_markup(probes),
         style=style,
@@ -72,6 +76,12 @@ def _part(name: str) -> str:
 def _hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f'sha256-{base64.b64encode(digest).decode()}'
+
+
+def _tables_markup(rows: Rows, others: Mapping[str, tuple[str, Rows]]) -> Iterator[str]:
+    yield table_markup(rows, 'Results', 'results')
+    for i, (title, (hint, more)) in enumerate(others.items(), start=1):
+        yield table_markup(more, title, f'results-{i}', hint)
 
 
 def _figures_markup(figures: Mapping[str, 'Figure']) -> str:

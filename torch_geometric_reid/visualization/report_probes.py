@@ -29,7 +29,7 @@ class ProbeCard(NamedTuple):
         lists: Its ranking list by each method.
         probe_image: Its picture, or :obj:`None`; see :meth:`plot_ranking_lists`.
         gallery_image: A function from a row of the gallery to its picture, or
-            :obj:`None` for tiles that show the row.
+            :obj:`None`. Where there is none, a tile shows the row.
     """
 
     name: str
@@ -84,15 +84,16 @@ def _card(card: ProbeCard, group: str) -> str:
     )
 
 
-def _pictures(gallery_image: Callable[[int], Any]) -> Callable[[int], str]:
+def _pictures(gallery_image: Callable[[int], Any]) -> Callable[[int], str | None]:
     @cache
-    def picture(row: int) -> str:
-        return image_uri(to_pixels('gallery_image', gallery_image(row)))
+    def picture(row: int) -> str | None:
+        image = gallery_image(row)
+        return None if image is None else image_uri(to_pixels('gallery_image', image))
 
     return picture
 
 
-def _items(ranked: RankedList, picture: Callable[[int], str] | None) -> str:
+def _items(ranked: RankedList, picture: Callable[[int], str | None] | None) -> str:
     items = []
     pairs = zip(ranked.image.tolist(), ranked.match.tolist(), strict=True)
     for rank, ((row, match), (distance, link)) in enumerate(
@@ -100,8 +101,9 @@ def _items(ranked: RankedList, picture: Callable[[int], str] | None) -> str:
     ):
         text = f'rank {rank}: gallery image {row}, {"match" if match else "no match"}'
         shown = f'<span class="tile" title="{text}">{row}</span>'
-        if picture is not None:
-            shown = _picture(picture(row), text)
+        uri = None if picture is None else picture(row)
+        if uri is not None:
+            shown = _picture(uri, text)
         mark = '✓' if match else '✗'
         link = '' if link is None else f'<br><i>p</i> {link}'
         items.append(
