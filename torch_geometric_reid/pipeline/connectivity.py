@@ -188,7 +188,7 @@ def score(
 
 def make_scorer(model: ECGCN) -> ECGCN | FoldedECGCN:
     r"""Returns the form of a trained model that is fastest."""
-    if all(isinstance(conv, ECGCNConv) for conv in model.convs):
+    if all(type(conv) is ECGCNConv for conv in model.convs):
         return FoldedECGCN(model)
     return model
 

@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch_geometric.nn import SAGEConv
 
-from torch_geometric_reid.nn import ECGCN
+from torch_geometric_reid.nn import ECGCN, ECGCNConv
 
 
 def make_input():
@@ -114,3 +115,49 @@ def test_ecgcn_compiles_without_graph_breaks():
     compiled = torch.compile(model, fullgraph=True, backend='aot_eager')
     out = compiled(x, edge_index, [2, 6, 4])
     assert torch.allclose(out, model(x, edge_index, [2, 6, 4]), atol=1e-5)
+
+
+def test_ecgcn_with_frozen_norms_trains_as_it_evaluates():
+    x, edge_index, _ = make_input()
+    model = ECGCN(6, 16, num_layers=3)
+    expected = model.eval()(x, edge_index)
+    model.train()
+    model.norms.eval()
+    assert torch.allclose(model(x, edge_index), expected, atol=1e-6)
+    assert all(int(norm.num_batches_tracked) == 0 for norm in model.norms)
+
+
+@pytest.mark.parametrize('kind', ['untracked', 'identity', 'bias', 'subclass'])
+def test_ecgcn_with_modules_of_ones_own_calls_them(kind):
+    class Doubled(ECGCNConv):
+        def forward(self, x, edge_index, size=None):
+            return 2 * super().forward(x, edge_index, size)
+
+    conv = {'bias': lambda i, o, bias: ECGCNConv(i, o), 'subclass': Doubled}
+    x, edge_index, _ = make_input()
+    model = ECGCN(6, 16, num_layers=3, conv=conv.get(kind, ECGCNConv))
+    for i in range(3):
+        if kind == 'untracked':
+            model.norms[i] = torch.nn.BatchNorm1d(16, track_running_stats=False)
+        if kind == 'identity':
+            model.norms[i] = torch.nn.Identity()
+    expected = x
+    for layer, norm in zip(model.convs, model.norms, strict=True):
+        expected = norm(layer(expected, edge_index)).relu()
+    expected = model.classifier(expected)
+    assert torch.allclose(model(x, edge_index), expected, atol=1e-5)
+    expected.sum().backward()
+    grads = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    model(x, edge_index).sum().backward()
+    for parameter, grad in zip(model.parameters(), grads, strict=True):
+        assert torch.allclose(parameter.grad, grad, atol=1e-4)
+
+
+def test_ecgcn_calls_hooks_in_training():
+    x, edge_index, _ = make_input()
+    model, called = ECGCN(6, 16, num_layers=3), []
+    for module in [*model.convs, *model.norms, model.classifier[0]]:
+        module.register_forward_hook(lambda module, *_: called.append(module))
+    model(x, edge_index)
+    assert len(called) == 7

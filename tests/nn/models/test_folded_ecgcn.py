@@ -10,8 +10,8 @@ from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.transforms import CenterProbe, FuseEdges
 
 
-def make_trained(num_layers):
-    model = ECGCN(6, 16, num_layers)
+def make_trained(num_layers, **kwargs):
+    model = ECGCN(6, 16, num_layers, **kwargs)
     for norm in model.norms:
         norm.running_mean.normal_()
         norm.running_var.uniform_(0.5, 2)
@@ -47,6 +47,19 @@ def test_folded_equals_plain_model(num_layers, self_loops):
     )
     out = folded(wide.x[:, 6:], wide.edge_index, wide.num_sampled_nodes)
     assert out.shape == (40, 2)
+    assert torch.allclose(out, expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_folding_biases_of_layers():
+    x = torch.randn(60, 6)
+    model = make_trained(3, conv=lambda i, o, bias: ECGCNConv(i, o))
+    for conv in model.convs:
+        torch.nn.init.normal_(conv.lin.bias)
+    folded = FoldedECGCN(model)
+    plain, wide = make_batch(x), make_batch(torch.cat([x, folded.project(x)], dim=1))
+    out = folded(wide.x[:, 6:], wide.edge_index, wide.num_sampled_nodes)
+    expected = model(plain.x, plain.edge_index, plain.num_sampled_nodes)
     assert torch.allclose(out, expected, atol=1e-4)
 
 

@@ -3,7 +3,6 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch_geometric import EdgeIndex
 
 
@@ -13,25 +12,36 @@ def neighbor_mean(x: Tensor, edge_index: EdgeIndex) -> Tensor:
 
     Args:
         x (torch.Tensor): The features :math:`(|\mathcal{V}_s|, F)`.
-        edge_index (EdgeIndex): The column-sorted edges.
+        edge_index (EdgeIndex): The column-sorted edges, which are of
+            :math:`|\mathcal{V}_s|` targets if they know no sparse size.
+
+    Raises:
+        ValueError: If the edges are of another number of sources.
     """
-    return cast(Tensor, _NeighborMean.apply(x, edge_index))
+    if None in edge_index.sparse_size():
+        edge_index.sparse_resize_(x.size(0), x.size(0))
+    if edge_index.sparse_size(0) != x.size(0):
+        raise ValueError(
+            f"'edge_index' needs a sparse size of {x.size(0)} sources, as many as "
+            f"there are features in 'x' (got {edge_index.sparse_size()})"
+        )
+    return cast(Tensor, _NeighborMean.apply(x, edge_index, False))
 
 
 class _NeighborMean(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, edge_index: EdgeIndex) -> Tensor:
-        ctx.edge_index = edge_index
-        (colptr, row), _ = edge_index.get_csc()
-        return weighted_sum(x, colptr, row, mean_weight(edge_index, x.dtype))
+    # The gradient goes the edges back, with the same weights.
 
     @staticmethod
-    @once_differentiable
+    def forward(ctx: Any, x: Tensor, edge_index: EdgeIndex, back: bool) -> Tensor:
+        ctx.edge_index, ctx.back = edge_index, back
+        weight = mean_weight(edge_index, x.dtype)
+        (ptr, index), perm = edge_index.get_csr() if back else edge_index.get_csc()
+        return weighted_sum(x, ptr, index, weight if perm is None else weight[perm])
+
+    @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (rowptr, col), perm = ctx.edge_index.get_csr()
-        weight = mean_weight(ctx.edge_index, grads[0].dtype)
-        weight = weight if perm is None else weight[perm]
-        return weighted_sum(grads[0], rowptr, col, weight), None
+        out = _NeighborMean.apply(grads[0], ctx.edge_index, not ctx.back)
+        return cast(Tensor, out), None, None
 
 
 def weighted_sum(x: Tensor, ptr: Tensor, index: Tensor, weight: Tensor) -> Tensor:

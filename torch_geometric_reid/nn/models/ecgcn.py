@@ -1,5 +1,5 @@
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -85,21 +85,15 @@ class ECGCN(torch.nn.Module):
         rows = slice(None)
         if num_sampled_nodes is not None:
             rows = slice(num_sampled_nodes[0], sum(num_sampled_nodes[:2]))
-        lean = (
-            self.training
-            and not torch.is_autocast_enabled(x.device.type)
-            and not torch.compiler.is_compiling()
-        )
         x = self.convs[0](x, edge_index)
-        norms = cast(Sequence[BatchNorm1d], self.norms)
-        for norm, conv in zip(norms, self.convs[1:], strict=False):
-            if lean and isinstance(conv, ECGCNConv) and conv.multiplies_first:
+        norms, linear = cast(Any, self.norms), cast(Any, self.classifier[0])
+        for norm, conv in zip(norms, cast(Any, self.convs)[1:], strict=False):
+            if _is_lean(norm, conv, x):
                 x = norm_relu_linear(x, norm, conv.lin.weight)
                 x = conv.gather(x, edge_index)
             else:
                 x = conv(norm(x).relu_(), edge_index)
-        linear = cast(Linear, self.classifier[0])
-        if lean:
+        if _is_lean(norms[-1], linear, x):
             x = norm_relu_linear(x, norms[-1], linear.weight, rows) + linear.bias
         else:
             x = linear(norms[-1](x)[rows].relu_())
@@ -110,3 +104,22 @@ class ECGCN(torch.nn.Module):
             f'{self.__class__.__name__}({self.in_channels}, {self.hidden_channels}, '
             f'num_layers={self.num_layers})'
         )
+
+
+def _is_lean(norm: Any, layer: Any, x: Tensor) -> bool:
+    # Whether the two can be one function in training: as they were made, without hooks.
+    if isinstance(layer, ECGCNConv):
+        fits = type(layer) is ECGCNConv and layer.multiplies_first
+        fits = fits and layer.lin.bias is None
+    else:
+        fits = isinstance(layer, Linear)
+    return (
+        fits
+        and type(norm) is BatchNorm1d
+        and norm.training
+        and norm.track_running_stats
+        and norm.affine
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in (norm, layer))
+        and not torch.is_autocast_enabled(x.device.type)
+        and not torch.compiler.is_compiling()
+    )

@@ -44,7 +44,7 @@ class FoldedECGCN(torch.nn.Module):
         self.weights, self.biases = [], []
         for conv, module in zip(model.convs, model.norms, strict=True):
             norm = cast(BatchNorm1d, module)
-            if not isinstance(conv, ECGCNConv):
+            if type(conv) is not ECGCNConv:
                 raise ValueError(
                     f"'model' needs layers of 'ECGCNConv' "
                     f"(got '{conv.__class__.__name__}')"
@@ -52,7 +52,10 @@ class FoldedECGCN(torch.nn.Module):
             variance = cast(Tensor, norm.running_var)
             scale = norm.weight / (variance + norm.eps).sqrt()
             self.weights.append((conv.lin.weight * scale.view(-1, 1)).detach().t())
-            self.biases.append((norm.bias - norm.running_mean * scale).detach())
+            mean = cast(Tensor, norm.running_mean)
+            if conv.lin.bias is not None:
+                mean = mean - conv.lin.bias
+            self.biases.append((norm.bias - mean * scale).detach())
         self.classifier = model.classifier
 
     def project(self, x: Tensor) -> Tensor:

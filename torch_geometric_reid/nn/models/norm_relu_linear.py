@@ -15,7 +15,7 @@ def norm_relu_linear(
     batch norm in training mode, whose running statistics it updates.
 
     For the gradient it keeps :math:`\mathbf{X}` alone and computes what the product
-    read again, block by block.
+    read again, block by block. The gradient can not be differentiated again.
 
     Args:
         x (torch.Tensor): The features :math:`(N, F)`.
