@@ -4,10 +4,11 @@ import warnings
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 ROWS = 256  # rows of a dense product computed at a time
-DENSE = 2**20  # elements of a dense block
+LANES = 16  # dense rows that a sparse one is multiplied by at a time
 TERMS = 2**22  # terms of sums computed at a time
 
 with warnings.catch_warnings():  # PyTorch says once that its CSR layout is new
@@ -136,18 +137,32 @@ def row_dot(a: Tensor, other: Tensor) -> Tensor:
     Returns:
         A dense matrix :math:`(N, M)`.
     """
+    # Two rows that list each other, as most neighbours do, are multiplied once.
     rows = SparseRows(a)
-    node = torch.arange(a.size(0), device=other.device)
-    outs = []
-    terms = rows.size(other).sum(dim=1).cumsum(0)
-    block = node // max(1, DENSE // a.size(1)) + terms // TERMS
+    order = other.amin(dim=1).argsort()  # rows that list one item have more in common
+    rank = order.argsort()
+    pairs, at = _distinct_pairs(rank.view(-1, 1).expand_as(other), rank[other])
+    one, two = order[pairs]
+    block = pairs[0] // LANES + rows.size(two).cumsum(0) // TERMS
     parts = block.unique_consecutive(return_counts=True)[1].tolist()
-    for part in node.split(parts):
-        place, col, value = rows.take(part)
-        dense = a.values().new_zeros(part.numel(), a.size(1))
-        dense[place, col] = value
-        outs.append(rows.dot(dense, other[part]))
-    return torch.cat(outs)
+    columns = a.values().new_zeros(a.size(1), LANES)
+    outs = []
+    split = [x.split(parts) for x in (one, pairs[0] % LANES, two)]
+    for first, lane, second in zip(*split, strict=True):
+        place, col, value = rows.take(first.unique_consecutive())
+        filled = lane.unique_consecutive()[place]
+        columns[col, filled] = value
+        outs.append(rows.dot_columns(columns, lane, second))
+        columns[col, filled] = 0
+    return torch.cat(outs)[at]
+
+
+def _distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    # Pairs in either order, each of them once and sorted, and the place of each.
+    num = 1 + int(torch.maximum(one, two).max())
+    key = torch.minimum(one, two) * num + torch.maximum(one, two)
+    key, at = key.unique(return_inverse=True)
+    return torch.stack([key // num, key % num]), at
 
 
 class SparseRows:
@@ -182,11 +197,16 @@ class SparseRows:
         Args:
             node (torch.Tensor): The rows :math:`(n)`.
         """
-        size = self.size(node)
+        entry, size = self._entries(node)
         place = torch.arange(node.numel(), device=node.device).repeat_interleave(size)
-        entry = torch.arange(place.numel(), device=node.device)
-        entry += (self.start[node] - size.cumsum(0) + size)[place]
-        return place, self.col[entry], self.value[entry]
+        return place, self.col.index_select(0, entry), self.value.index_select(0, entry)
+
+    def _entries(self, node: Tensor) -> tuple[Tensor, Tensor]:
+        # Where the entries of some rows are, row by row, and their numbers.
+        size = self.size(node)
+        entry = (self.start[node] - size.cumsum(0) + size).repeat_interleave(size)
+        entry += torch.arange(entry.numel(), device=node.device)
+        return entry, size
 
     def dot(self, dense: Tensor, other: Tensor) -> Tensor:
         r"""Returns the inner products of dense rows and the rows that a table
@@ -199,10 +219,27 @@ class SparseRows:
         Returns:
             A dense matrix :math:`(M, K)`.
         """
-        pair, col, value = self.take(other.reshape(-1))
-        value = value * dense[pair // other.size(1), col]
-        out = value.new_zeros(other.numel()).index_add_(0, pair, value)
-        return out.view(other.shape)
+        lane = torch.arange(other.size(0), device=other.device).view(-1, 1)
+        return self.dot_columns(dense.t(), lane, other)
+
+    def dot_columns(self, columns: Tensor, lane: Tensor, other: Tensor) -> Tensor:
+        r"""Returns the inner products of dense columns and rows.
+
+        Args:
+            columns (torch.Tensor): The dense columns :math:`(C, L)`.
+            lane (torch.Tensor): The column of each pair.
+            other (torch.Tensor): The row of each pair, whose shape the result has.
+        """
+        node, at = other.unique(return_inverse=True)
+        entry, size = self._entries(node)
+        rows = torch.sparse_csr_tensor(
+            F.pad(size.cumsum(0), (1, 0)),
+            self.col.index_select(0, entry),
+            self.value.index_select(0, entry),
+            (node.numel(), columns.size(0)),
+            check_invariants=False,
+        )
+        return (rows @ columns)[at, lane]
 
 
 class InvertedLists:

@@ -57,4 +57,6 @@ class EdgeLists:
         if lost is not None:
             present[lost[1] - shift[lost[0]]] = False
         kept = present.nonzero()[0]
-        return source.take(kept), np.diff(kept.searchsorted(end), prepend=0)
+        count = kept.searchsorted(end)
+        count[1:] -= count[:-1].copy()
+        return source.take(kept), count

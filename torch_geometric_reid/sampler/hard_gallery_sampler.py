@@ -166,8 +166,8 @@ class HardGallerySampler(BaseSampler):
                 ]
             )
             cut = [count[:k1].sum(), count[:-1].sum()]
-            rows.append(np.split(position[row], cut))
-            cols.append(np.split(position.repeat(count), cut))
+            rows.append(_split(position[row], *cut))
+            cols.append(_split(position.repeat(count), *cut))
             two_hop.append(far)
             size += far.size
 
@@ -213,6 +213,8 @@ class HardGallerySampler(BaseSampler):
     def _two_hop(self, probe: int, one_hop: np.ndarray) -> np.ndarray:
         # Distinct images that are neither the probe nor 1-hop.
         k2 = self.num_neighbors[1]
+        if k2 == 0:
+            return one_hop[:0]
         mark = np.zeros(self.neighbor.size(0), dtype=bool)
         if self._probe_edges is None:
             found = self._near[one_hop, : k2 + 1]
@@ -243,6 +245,10 @@ class HardGallerySampler(BaseSampler):
 
 def _concatenate(parts: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(parts))
+
+
+def _split(x: np.ndarray, first: int, second: int) -> list[np.ndarray]:
+    return [x[:first], x[first:second], x[second:]]
 
 
 def _by_column(parts: list[list[np.ndarray]]) -> Tensor:
