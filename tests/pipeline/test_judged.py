@@ -93,3 +93,27 @@ def test_fit_trusts(monkeypatch):
         alone = Trust.fit(rank, query, images, seed=3)
         assert trusts[name].logit.equal(alone.logit)
         assert trusts[name].graph is None
+
+
+def test_first_images_are_the_nearest_where_probabilities_tie():
+    query, gallery = Data(y=torch.tensor([1, 2])), Data(y=torch.tensor([2, 1, 3]))
+    distance = torch.tensor([[0.2, 0.1, 0.9], [0.1, 0.2, 0.9]])
+    trust = Trust.fit(
+        lambda query, gallery: torch.tensor([[0.2, 0.8], [0.8, 0.2]])[
+            :, : len(gallery)
+        ],
+        Data(x=torch.zeros(2, 1), y=torch.tensor([0, 1])),
+        Data(x=torch.zeros(2, 1), y=torch.tensor([0, 1])),
+    )
+    prob = trust.probability(distance)
+    assert prob[0, 0] == prob[0, 1]
+    out = judge({'a': distance}, query, gallery, {'a': trust})['a', 'calibrated']
+    assert out.first_images.error == pytest.approx(1 - float(prob[0, 1]))
+
+
+def test_judge_names_what_is_wrong():
+    query, gallery = Data(y=torch.tensor([1, 2])), Data(y=torch.tensor([2, 1, 3]))
+    with pytest.raises(ValueError, match=r"'trusts'.*\['a'\]"):
+        judge({'a': torch.rand(2, 3)}, query, gallery, {})
+    with pytest.raises(ValueError, match=r"'distances'.*\[2, 3\].*\[2, 2\] for 'a'"):
+        judge({'a': torch.rand(2, 2)}, query, gallery)

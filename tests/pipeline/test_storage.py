@@ -196,14 +196,16 @@ def test_a_kill_leaves_a_whole_re_ranker(rankers, splits, folder, seconds):
     assert torch.equal(GraphReRanker.load(copy).gallery.ids, loaded.gallery.ids)
 
 
-def test_saving_again_mends_a_damaged_file(folder):
+def test_saving_again_mends_a_damaged_file(folder, splits):
     loaded = GraphReRanker.load(folder)
+    expected = loaded.query(splits[1].x).distance
     path = next(folder.glob('models-*'))
     content = bytearray(path.read_bytes())
     content[-3] ^= 255
     path.write_bytes(content)
     loaded.save(folder)
-    GraphReRanker.load(folder)
+    mended = GraphReRanker.load(folder)
+    assert torch.equal(mended.query(splits[1].x).distance, expected)
 
 
 def test_given_weights_and_retrained_links(rankers, splits, tmp_path):

@@ -18,6 +18,7 @@ from torch_geometric_reid.cli.tune import run_tune
 from torch_geometric_reid.datasets.keys import SPLITS
 from torch_geometric_reid.experiments.data import ReIDData, from_datasets, load_data
 from torch_geometric_reid.pipeline import compare, save_run, to_yaml, write_rows
+from torch_geometric_reid.pipeline.compare import check_sets
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,20 +62,25 @@ def _compare(data: ReIDData, args: Any) -> None:
     print(f'# options ({args.preset} preset)\n{to_yaml(config)}')
     for name in SPLITS:
         print_split(name, getattr(data, name))
+    check_sets(data.train, data.query, data.gallery)
     trusts = fit_wanted(data, config, args)
     result = compare(
         data.train, data.query, data.gallery, config, progress=not args.quiet
     )
     print(f'\n{format_table(result.rows)}\n')
     print_links(result)
-    trust = judge_run(result, data, trusts, args)
-    save_run(Path(args.out), result, trust)
+    save_run(Path(args.out), result)
     print(f'# run folder: {args.out}')
     method = 'links' if config.recipe == 'links' else 'final distance'
     print(f'# ranking: {Path(args.out) / "ranking.npz"} ({method}, {config.graph})')
+    paths = [Path(args.out) / 'metrics.json']
     if args.json is not None:
-        write_rows(Path(args.json), result, trust)
+        paths.append(Path(args.json))
+        write_rows(paths[1], result)
         print(f'# rows: {args.json}')
+    trust = judge_run(result, data, trusts, args)
+    for path in paths if trust else []:
+        write_rows(path, result, trust)
 
 
 COMMANDS = {

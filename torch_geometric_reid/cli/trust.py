@@ -42,11 +42,13 @@ def fit_wanted(data: ReIDData, config: Config, args: Any) -> dict[str, Trust] | 
 
     Raises:
         ImportError: If matplotlib is not installed, and a report is wanted.
+        OSError: If the report's folder cannot be made.
         ValueError: If probabilities are wanted of the paper's recipe, or there are too
             few training identities.
     """
     if args.report is not None:
         require('matplotlib', "'--report'", 'plot')
+        Path(args.report).parent.mkdir(parents=True, exist_ok=True)
     if not args.trust:
         return None
     if config.recipe != 'links':

@@ -98,7 +98,7 @@ def _strings(item: Any, limit: int, file_size: int) -> str | list[str]:
     # Many items may share one long text, so that they are read a few at a time.
     _check(item, limit)
     if not item.shape:
-        return os.fsdecode(item[()])
+        return item[()].decode()
     length = max(item.shape)
     if math.prod(item.shape) != length:
         raise ValueError(f'its text has the shape {list(item.shape)}')
@@ -111,7 +111,7 @@ def _strings(item: Any, limit: int, file_size: int) -> str | list[str]:
         part = item[tuple(place)].ravel().tolist()
         num_bytes += sum(map(len, part))
         _check_size(num_bytes, limit)
-        texts += map(os.fsdecode, part)
+        texts += map(bytes.decode, part)
     return texts
 
 

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -71,7 +72,7 @@ def find_picture(name: str, folders: Sequence[str | PathLike[str]]) -> Path:
         folders (list[str or os.PathLike]): The folders.
     """
     paths = [Path(folder, name.replace('\\', '/').strip()) for folder in folders]
-    return next((path for path in paths if path.is_file()), paths[0])
+    return next((path for path in paths if os.path.isfile(path)), paths[0])
 
 
 def read_image(

@@ -6,8 +6,8 @@ from typing import Any
 from torch_geometric.data import Data
 
 from torch_geometric_reid.datasets import FeatureDataset, Omniglot242
+from torch_geometric_reid.datasets.keys import SPLITS
 
-SPLITS = ('train', 'query', 'gallery')
 TITLES = {
     'market1501': 'Market-1501',
     'dukemtmcreid': 'DukeMTMC-reID',

@@ -102,6 +102,8 @@ def ranklist(lab: Lab, probes: Sequence[int] | None = None) -> Result:
             )
     else:
         probes = _draw_probes(lab, ap['baseline'])
+    from torch_geometric_reid.visualization.report_probes import missing_pictures
+
     shown = cards(lab, probes)
     rows = []
     for probe, card in zip(probes, shown, strict=True):
@@ -127,7 +129,7 @@ def ranklist(lab: Lab, probes: Sequence[int] | None = None) -> Result:
         notes=[
             f'seed {lab.seeds[0]}; + marks a match; images of the same identity and '
             f'camera are removed',
-            *_missing(shown),
+            *missing_pictures(shown),
         ],
         unit='percent (AP)',
     )
@@ -182,10 +184,11 @@ def report(
 
     def write(path: Path) -> None:
         from torch_geometric_reid.visualization import write_report
+        from torch_geometric_reid.visualization.report_probes import missing_pictures
 
         figures = {name: draw() for name, draw in result.figures.items()}
         shown = make_cards()
-        notes = dict.fromkeys([*result.caption, *_missing(shown)])
+        notes = dict.fromkeys([*result.caption, *missing_pictures(shown)])
         note = '; '.join([f'data: {result.data}', *notes])
         write_report(path, result.title, result.table(), figures, shown, note)
 
@@ -222,21 +225,6 @@ def _pictures(lab: Lab, lists: Iterable[Any]) -> dict[int, Any]:
     read = lab.data.gallery_image
     rows = {int(row) for ranked in lists for row in ranked.image}
     return {row: None if read is None else read(row) for row in rows}
-
-
-def _missing(shown: Sequence[Any]) -> list[str]:
-    # What a reader of the lists has to know of pictures that could not be opened.
-    pictures: list[Any] = []
-    for card in shown:
-        rows = {int(row) for ranked in card.lists.values() for row in ranked.image}
-        pictures += [card.probe_image, *map(card.gallery_image, rows)]
-    missing = sum(picture is None for picture in pictures)
-    if not missing:
-        return []
-    return [
-        f'{missing} of {len(pictures)} pictures are not there or cannot be read: '
-        f'tiles show rows of the gallery instead'
-    ]
 
 
 def _draw_probes(lab: Lab, ap: Tensor) -> list[int]:

@@ -147,7 +147,7 @@ def integers(name: str, values: Sequence[float]) -> list[int]:
     Raises:
         ValueError: If there is another one.
     """
-    wrong = [value for value in values if value != int(value)]
+    wrong = [value for value in values if not float(value).is_integer()]
     if wrong:
         raise ValueError(f"'{name}' needs whole numbers (got {wrong})")
     return [int(value) for value in values]

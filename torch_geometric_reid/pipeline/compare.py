@@ -93,7 +93,7 @@ def compare(
         progress (bool, optional): Whether to show progress bars.
             (default: :obj:`False`)
     """
-    _check_sets(train, query, gallery)
+    check_sets(train, query, gallery)
     fa = config.fa
     by_paper = config.recipe == 'paper' and config.graph == 'probe'
     if fa is not None and by_paper and 'probe' not in _graphs(fa):
@@ -139,8 +139,13 @@ def compare(
     return Comparison(rows, config, full, plain, model, error, final)
 
 
-def _check_sets(train: Data, query: Data, gallery: Data) -> None:
-    # What training does not need, but what comes after it.
+def check_sets(train: Data, query: Data, gallery: Data) -> None:
+    r"""Checks what training does not need, but what comes after it.
+
+    Raises:
+        ValueError: If features are of other lengths, or one of :obj:`query` and
+            :obj:`gallery` has cameras.
+    """
     for name, data in [('query', query), ('gallery', gallery)]:
         check_same_dim(name, data.x, 'train', train.x)
     if ('camera' in query) != ('camera' in gallery):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -75,20 +76,32 @@ def judge(
         What is known of each method and score, :obj:`"raw"` or :obj:`"calibrated"`.
 
     Raises:
-        ValueError: If there are no pairs of one or of two identities.
+        ValueError: If there are no pairs of one or of two identities, distances are
+            of another shape, or one of the methods has no :obj:`trusts`.
     """
+    if trusts is not None and not distances.keys() <= trusts.keys():
+        missing = sorted(distances.keys() - trusts.keys())
+        raise ValueError(f"'trusts' needs one for each method (none for {missing})")
     same, counts = pair_labels(
         query.y, gallery.y, query.get('camera'), gallery.get('camera')
     )
     outs = {}
     for name, distance in distances.items():
+        if distance.shape != same.shape:
+            raise ValueError(
+                f"'distances' needs the shape {list(same.shape)} of probes and gallery "
+                f'(got {list(distance.shape)} for {name!r})'
+            )
         distance = distance.cpu()
         raw = (1 - distance).clamp(0, 1)
-        outs[name, 'raw'] = _judge(-distance, raw, same, counts)
+        first = _first_images(distance, counts)
+        outs[name, 'raw'] = _judge(-distance, raw, same, counts, first)
         if trusts is not None:
             prob = trusts[name].probability(distance)
             threshold = trusts[name].threshold(FPR)
-            outs[name, 'calibrated'] = _judge(prob, prob, same, counts, threshold)
+            outs[name, 'calibrated'] = _judge(
+                prob, prob, same, counts, first, threshold
+            )
     return outs
 
 
@@ -131,6 +144,7 @@ def _judge(
     prob: Tensor,
     same: Tensor,
     counts: Tensor,
+    first: tuple[Tensor, Tensor],
     threshold: float | None = None,
 ) -> Judged:
     found = float('nan')
@@ -138,14 +152,14 @@ def _judge(
         found = float((prob >= threshold)[counts & ~same].double().mean())
     return Judged(
         calibration(prob[counts], same[counts]),
-        calibration(*_first_image(prob, same, counts)),
+        calibration(prob[first], same[first]),
         roc(score[counts], same[counts]),
         found,
     )
 
 
-def _first_image(prob: Tensor, same: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    # The largest probability of each probe, and whether that image matches.
-    probe = counts.any(dim=1)
-    best, index = prob[probe].masked_fill(~counts[probe], -1).max(dim=1)
-    return best, same[probe].gather(1, index.view(-1, 1)).view(-1)
+def _first_images(distance: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    # The probes with an image that counts, and the nearest of each.
+    probe = counts.any(dim=1).nonzero().view(-1)
+    nearest = distance[probe].masked_fill(~counts[probe], torch.inf)
+    return probe, nearest.argmin(dim=1)

@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,12 @@ class GraphReRanker(BaseReRanker):
         query = self._prepare('query', query)
         if graph is None:
             graph = 'gallery' if self.config.recipe == 'links' else 'probe'
+        if self.trust is not None and self.trust.graph not in (None, graph):
+            warnings.warn(
+                f"'trust' knows the graph {self.trust.graph!r}, so that there are no "
+                f'probabilities in {graph!r}',
+                stacklevel=2,
+            )
         return gallery.query(query, top, graph, self.trust)
 
     def add(

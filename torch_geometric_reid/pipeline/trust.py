@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.metrics import Roc, pair_labels, roc
 from torch_geometric_reid.metrics.verification import last_point
 from torch_geometric_reid.pipeline.aggregate import GRAPHS
@@ -46,6 +47,10 @@ class Trust:
     threshold_at: Tensor
     stranger: Tensor
     graph: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.graph is not None:
+            check_choice('graph', self.graph, GRAPHS)
 
     @classmethod
     def fit(
@@ -153,8 +158,13 @@ class Trust:
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> 'Trust':
         r"""Returns what :meth:`state_dict` came from."""
         rest = dict(state)
-        graph = rest.pop('graph', None)
-        return cls(**rest, graph=None if graph is None else GRAPHS[int(graph)])
+        number = int(rest.pop('graph', torch.tensor(-1)))
+        if number >= len(GRAPHS):
+            raise ValueError(
+                f"'graph' needs a number below {len(GRAPHS)} (got {number})"
+            )
+        out = cls(**rest)  # type: ignore[arg-type]
+        return replace(out, graph=GRAPHS[number]) if number >= 0 else out
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.distance.numel()} points)'

@@ -71,7 +71,7 @@ def plot_roc(curves: Mapping[str, Roc]) -> 'Figure':
     lowest = 1.0
     for name, out in curves.items():
         fpr, tpr = _thin(out.fpr.cpu(), out.tpr.cpu())
-        lowest = min(lowest, float(fpr[0]))
+        lowest = min([lowest, *fpr[:1].tolist()])
         axes.step(fpr, 100 * tpr, where='post', label=name)
     axes.set(
         xscale='log',

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch_geometric_reid.visualization.captions import captions
 from torch_geometric_reid.visualization.pixels import image_uri, to_pixels
@@ -37,6 +37,25 @@ class ProbeCard(NamedTuple):
     lists: Mapping[str, RankedList]
     probe_image: Any
     gallery_image: Callable[[int], Any] | None
+
+
+def missing_pictures(cards: Sequence[ProbeCard]) -> list[str]:
+    r"""Returns what a reader has to know of pictures that could not be opened, if
+    there are any.
+    """
+    shown = [card for card in cards if card.gallery_image is not None]
+    pictures: list[Any] = []
+    for card in shown:
+        rows = {int(row) for ranked in card.lists.values() for row in ranked.image}
+        pictures.append(card.probe_image)
+        pictures += map(cast(Callable[[int], Any], card.gallery_image), rows)
+    missing = sum(picture is None for picture in pictures)
+    if not missing:
+        return []
+    return [
+        f'{missing} of {len(pictures)} pictures are not there or cannot be read: '
+        f'tiles show rows of the gallery instead'
+    ]
 
 
 def probes_markup(probes: Sequence[ProbeCard]) -> str:

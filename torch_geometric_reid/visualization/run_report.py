@@ -11,7 +11,7 @@ from torch_geometric_reid.visualization.curves import plot_cmc
 from torch_geometric_reid.visualization.ranked import ranked_list, select_probes
 from torch_geometric_reid.visualization.reliability import plot_reliability, plot_roc
 from torch_geometric_reid.visualization.report import Rows, write_report
-from torch_geometric_reid.visualization.report_probes import ProbeCard
+from torch_geometric_reid.visualization.report_probes import ProbeCard, missing_pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,18 +73,19 @@ def write_run_report(
     ap = list(results.values())[-1].ap
     cmc = {name: result.cmc[:RANKS] for name, result in results.items()}
     has_trust = any(score == 'calibrated' for _, score in judged)
+    cards = [
+        _card(int(i), float(ap[i]), distances, query, gallery, pictures)
+        for part in select_probes(ap, PROBES)
+        for i in part
+    ]
     write_report(
         path,
         title,
         rows,
         {f'Cumulative match characteristic (first {RANKS} ranks)': plot_cmc(cmc)}
         | _figures(judged, 'calibrated' if has_trust else 'raw'),
-        [
-            _card(int(i), float(ap[i]), distances, query, gallery, pictures)
-            for part in select_probes(ap, PROBES)
-            for i in part
-        ],
-        note,
+        cards,
+        '; '.join(filter(None, [note, *missing_pictures(cards)])),
         {
             'Probabilities and thresholds': (
                 HINT + FITTED * has_trust,
