@@ -31,12 +31,16 @@ HANGS = (
 )
 
 
+def write_names(file, names):
+    names = np.array(names, dtype=object)
+    file.create_dataset('name', data=names, dtype=h5py.string_dtype())
+
+
 @pytest.fixture
 def path(tmp_path):
     with h5py.File(tmp_path / 'a.h5', 'w') as file:
         file['x'] = np.arange(6.0).reshape(2, 3)
-        names = np.array([b'a.jpg', b'\xc3\xbc\xe9.jpg'], dtype=object)
-        file.create_dataset('name', data=names, dtype=h5py.string_dtype())
+        write_names(file, [b'a.jpg', b'\xc3\xbc.jpg'])
     return tmp_path / 'a.h5'
 
 
@@ -114,10 +118,7 @@ def test_one_process_for_a_file_that_ends_with_it(path):
     before = processes()
     file = ArrayFile(path)
     assert file['x'].tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert [os.fsencode(name) for name in file['name']] == [
-        b'a.jpg',
-        b'\xc3\xbc\xe9.jpg',
-    ]
+    assert list(file['name']) == ['a.jpg', 'ü.jpg']
     (process,) = processes() - before
     os.kill(process, signal.SIGKILL)
     with pytest.raises(ValueError, match=rf"'x' of '{path}'.*library ended"):
@@ -127,6 +128,14 @@ def test_one_process_for_a_file_that_ends_with_it(path):
     del file
     gc.collect()
     assert processes() == before
+
+
+def test_text_that_is_no_unicode_is_an_error(tmp_path):
+    path = tmp_path / 'a.h5'
+    with h5py.File(path, 'w') as file:
+        write_names(file, [b'a.jpg', b'\xe9.jpg'])
+    with pytest.raises(ValueError, match=rf"'name' of '{path}' cannot be .*'utf-8'"):
+        ArrayFile(path)['name']
 
 
 def test_answers_are_those_of_the_question(path, replace_answer):

@@ -22,7 +22,7 @@ from torch_geometric_reid.transforms import (
     FuseEdges,
 )
 
-HIDDEN_ELEMENTS = 2**22  # of a layer's output at a time: what caches hold
+HIDDEN_ELEMENTS = 3 * 2**20  # of a layer's output at a time: what caches hold
 HIDDEN_ELEMENTS_CUDA = 2**27
 
 
