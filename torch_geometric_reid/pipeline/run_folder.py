@@ -17,11 +17,11 @@ TOP = 50
 Row = dict[str, str | float]
 
 
-def save_run(folder: Path, comparison: Comparison, trust: Sequence[Row] = ()) -> None:
+def save_run(folder: Path, comparison: Comparison) -> None:
     r"""Writes a run to a folder, which is made if it does not exist.
 
     - :obj:`config.yaml`: all options, as :obj:`--config` reads them;
-    - :obj:`metrics.json`: the rows of the tables, see :meth:`write_rows`;
+    - :obj:`metrics.json`: the rows of the table;
     - :obj:`fa.safetensors`, :obj:`ec.safetensors`: weights of FA-GCN and of
       EC-GCN on its features; :obj:`backbone_ec.safetensors`: of EC-GCN on the
       backbone's features;
@@ -33,12 +33,11 @@ def save_run(folder: Path, comparison: Comparison, trust: Sequence[Row] = ()) ->
     Args:
         folder (pathlib.Path): The folder.
         comparison (Comparison): The run.
-        trust (list[dict], optional): See :meth:`write_rows`. (default: :obj:`()`)
     """
     folder.mkdir(parents=True, exist_ok=True)
     re_ranker = comparison.re_ranker
     (folder / 'config.yaml').write_text(to_yaml(comparison.config))
-    write_rows(folder / 'metrics.json', comparison, trust)
+    write_rows(folder / 'metrics.json', comparison)
     for name, model in [
         ('fa', re_ranker.fa),
         ('ec', re_ranker.ec),

@@ -158,13 +158,15 @@ class Trust:
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> 'Trust':
         r"""Returns what :meth:`state_dict` came from."""
         rest = dict(state)
-        number = int(rest.pop('graph', torch.tensor(-1)))
-        if number >= len(GRAPHS):
-            raise ValueError(
-                f"'graph' needs a number below {len(GRAPHS)} (got {number})"
-            )
+        graph = rest.pop('graph', None)
         out = cls(**rest)  # type: ignore[arg-type]
-        return replace(out, graph=GRAPHS[number]) if number >= 0 else out
+        if graph is None:
+            return out
+        if int(graph) not in range(len(GRAPHS)):
+            raise ValueError(
+                f"'graph' needs a number from 0 to {len(GRAPHS) - 1} (got {int(graph)})"
+            )
+        return replace(out, graph=GRAPHS[int(graph)])
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.distance.numel()} points)'

@@ -52,8 +52,10 @@ def weighted_sum(x: Tensor, ptr: Tensor, index: Tensor, weight: Tensor) -> Tenso
         x (torch.Tensor): The features :math:`(N, F)`.
         ptr (torch.Tensor): The first edge of each sum, and the end
             :math:`(M + 1)`.
-        index (torch.Tensor): The node :math:`j_e` of each edge.
-        weight (torch.Tensor): The weight of each edge.
+        index (torch.Tensor): The node :math:`j_e` of each edge,
+            :math:`(|\mathcal{E}|)`.
+        weight (torch.Tensor): The weight :math:`w_e` of each edge,
+            :math:`(|\mathcal{E}|)`.
     """
     return F.embedding_bag(
         index, x, ptr, mode='sum', per_sample_weights=weight, include_last_offset=True

@@ -112,7 +112,7 @@ def _is_lean(norm: Any, layer: Any, x: Tensor) -> bool:
         fits = type(layer) is ECGCNConv and layer.multiplies_first
         fits = fits and layer.lin.bias is None
     else:
-        fits = isinstance(layer, Linear)
+        fits = isinstance(layer, Linear) and layer.bias is not None
     return (
         fits
         and type(norm) is BatchNorm1d
