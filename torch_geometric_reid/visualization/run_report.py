@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -73,6 +74,8 @@ def write_run_report(
     ap = list(results.values())[-1].ap
     cmc = {name: result.cmc[:RANKS] for name, result in results.items()}
     has_trust = any(score == 'calibrated' for _, score in judged)
+    if pictures is not None:
+        pictures = pictures[0], cache(pictures[1])
     cards = [
         _card(int(i), float(ap[i]), distances, query, gallery, pictures)
         for part in select_probes(ap, PROBES)
