@@ -5,10 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_geometric_reid.checks import check_choice, check_features, check_same_dim
+from torch_geometric_reid.precision import full_precision
 
 DISTANCES = ('sqeuclidean', 'euclidean', 'cosine')
 
 
+@full_precision()
 def pairwise_distance(x: Tensor, y: Tensor, metric: str = 'sqeuclidean') -> Tensor:
     r"""Returns the distances of all pairs.
 

@@ -18,6 +18,7 @@ from torch_geometric_reid.checks import (
     check_same_dim,
     cut,
 )
+from torch_geometric_reid.precision import full_precision
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ class KNNSearch:
         backend = _choose_backend(backend, x, size)
         self._search = _Search(self.x, metric, backend, size)
 
+    @full_precision()
     def search(self, query: Tensor, chunk_size: int | None = None) -> KNNOutput:
         r"""Returns the nearest items of each query, as :meth:`knn` does.
 

@@ -25,6 +25,7 @@ from torch_geometric_reid.pipeline.config import Config
 from torch_geometric_reid.pipeline.connectivity import Connectivity, connect
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.train import make_affinity, train_ec, train_fa
+from torch_geometric_reid.precision import full_precision
 
 ReRanker = TypeVar('ReRanker', bound='BaseReRanker')
 
@@ -62,6 +63,7 @@ class BaseReRanker:
         self._train: tuple[Tensor, Tensor] | None = None
         self._reference: Tensor | None = None
 
+    @full_precision()
     def fit(
         self: ReRanker,
         x: Tensor,
@@ -144,6 +146,7 @@ class BaseReRanker:
         if config.ec is not None:
             self.ec = train_ec(x, y, config.ec, config.seed, progress, checkpoint)
 
+    @full_precision()
     def rank(
         self,
         query: Tensor,
@@ -185,6 +188,7 @@ class BaseReRanker:
             return distance
         return self.fuse(distance, connectivity)
 
+    @full_precision()
     def aggregate(
         self, query: Tensor, gallery: Tensor, graph: str | None = None
     ) -> Features:

@@ -5,8 +5,6 @@ from typing import NamedTuple
 import torch
 import torch_geometric.transforms as T
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.loader import NodeLoader
 from torch_geometric.nn.pool.knn import KNNOutput
 from tqdm import tqdm
 
@@ -15,11 +13,13 @@ from torch_geometric_reid.nn import ECGCN, ECGCNConv, FoldedECGCN
 from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.pipeline.config import ECConfig
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
+from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.transforms import (
     CenterProbe,
     EvaluateConnectivity,
     FuseEdges,
+    ReadNodes,
 )
 
 HIDDEN_ELEMENTS = 3 * 2**20  # of a layer's output at a time: what caches hold
@@ -209,13 +209,13 @@ def _score(
     transforms = [CenterProbe(), FuseEdges(), EvaluateConnectivity(scorer)]
     if patch is not None:
         transforms.insert(0, PatchFeatures(patch, sampler.neighbor.size(0)))
-    loader = NodeLoader(
-        Data(x=x, edge_index=torch.empty(2, 0, dtype=torch.long, device=x.device)),
+    loader = SubGraphs(
         sampler,
-        input_nodes=probe,
-        transform=T.Compose(transforms),
+        x.size(0),
+        T.Compose([ReadNodes(x=x), *transforms]),
+        x.device,
+        probe,
         batch_size=_batch_size(sampler, config, x.is_cuda),
-        generator=torch.Generator(),  # leaves the global one alone
     )
     bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
     return torch.cat([batch.connectivity_distance for batch in bar])

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 import torch_geometric.transforms as T
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.loader import NodeLoader
 from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.knn import KNNSearch, dot_rounding, neighbor_graph
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.pipeline.train_links import predict_links
 from torch_geometric_reid.rerank.link_profile import link_profiles
 from torch_geometric_reid.rerank.neighborhoods import GalleryNeighborhoods
@@ -157,15 +157,15 @@ class Graph:
         probe, place = nearer.nonzero(as_tuple=True)
         inserted = torch.stack([probe, table.index[probe, place]])
         kept = kept_features(pair_attr.size(2), self.config.without)
-        loader = NodeLoader(
-            Data(edge_index=pairs.edge_index[:, :0].as_tensor(), num_nodes=num_nodes),
+        loader = SubGraphs(
             self.sampler.with_probes(table.index.cpu(), inserted.cpu()),
-            input_nodes=torch.arange(num_gallery, num_nodes),
-            transform=T.Compose(
+            num_nodes,
+            T.Compose(
                 [LinkInput(pairs, kept.to(self.x.device), self.input), FuseEdges()]
             ),
+            self.x.device,
+            torch.arange(num_gallery, num_nodes),
             batch_size=num_probes,
-            generator=torch.Generator(),
         )
         batch = next(iter(loader))
         logit = self.model(

@@ -348,7 +348,7 @@ class LinkReRanker:
                 f'The near neighbors of training images have a mean cosine of '
                 f'{end.near_cosine:.2f}, those of gallery images '
                 f'{end.near_cosine - gap:.2f}: what is learned may not carry over',
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

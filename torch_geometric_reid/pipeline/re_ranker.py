@@ -24,6 +24,7 @@ from torch_geometric_reid.pipeline.stores import (
     check_tables,
 )
 from torch_geometric_reid.pipeline.trust import Trust
+from torch_geometric_reid.precision import full_precision
 
 
 class GraphReRanker(BaseReRanker):
@@ -64,6 +65,7 @@ class GraphReRanker(BaseReRanker):
         self.trust: Trust | None = None
         self.gallery: PreparedGallery | None = None
 
+    @full_precision()
     def prepare(
         self,
         gallery: Tensor,
@@ -105,6 +107,7 @@ class GraphReRanker(BaseReRanker):
         self.gallery = PreparedGallery(store, gallery.size(0), ids, names)
         return self
 
+    @full_precision()
     def query(self, query: Tensor, top: int = 50, graph: str | None = None) -> Matches:
         r"""Returns the nearest images of the prepared gallery for probes.
 
@@ -135,10 +138,11 @@ class GraphReRanker(BaseReRanker):
             warnings.warn(
                 f"'trust' knows the graph {self.trust.graph!r}, so that there are no "
                 f'probabilities in {graph!r}',
-                stacklevel=2,
+                stacklevel=3,
             )
         return gallery.query(query, top, graph, self.trust)
 
+    @full_precision()
     def add(
         self, gallery: Tensor, ids: Any = None, names: Sequence[str] | None = None
     ) -> None:

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 import torch_geometric.transforms as T
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.loader import NodeLoader
 from torch_geometric.nn import SAGEConv
 from tqdm import tqdm
 
@@ -22,6 +21,7 @@ from torch_geometric_reid.nn import (
 from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import ECConfig, FAConfig
 from torch_geometric_reid.pipeline.resumable import Resumable, Shuffled
+from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.sampler import (
     HardGallerySampler,
     RandomProbabilityGallerySampler,
@@ -31,6 +31,7 @@ from torch_geometric_reid.transforms import (
     CenterProbe,
     ConnectivityLabel,
     FuseEdges,
+    ReadNodes,
 )
 
 
@@ -190,13 +191,16 @@ def train_ec(
         return model.eval()
     sampler = _make_sampler(x, y, config, seed)
     order = Shuffled(x.size(0), generator)
-    loader = NodeLoader(
-        Data(x=x, y=y, edge_index=y.new_empty(2, 0)),
+    loader = SubGraphs(
         sampler,
-        transform=T.Compose([CenterProbe(), ConnectivityLabel(), FuseEdges()]),
+        x.size(0),
+        T.Compose(
+            [ReadNodes(x=x, y=y), CenterProbe(), ConnectivityLabel(), FuseEdges()]
+        ),
+        x.device,
+        generator=generator,
         batch_size=config.batch_size,
         sampler=order,
-        generator=generator,
         num_workers=config.num_workers,
     )
     with tqdm(

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 import torch_geometric.transforms as T
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.loader import NodeLoader
 from tqdm import tqdm
 
 from torch_geometric_reid.knn import dot_rounding
@@ -13,11 +12,17 @@ from torch_geometric_reid.nn import LinkGCN, focal_loss
 from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.resumable import Resumable, Shuffled
+from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.sampler import (
     HardGallerySampler,
     RandomProbabilityGallerySampler,
 )
-from torch_geometric_reid.transforms import ConnectivityLabel, FuseEdges, LinkInput
+from torch_geometric_reid.transforms import (
+    ConnectivityLabel,
+    FuseEdges,
+    LinkInput,
+    ReadNodes,
+)
 from torch_geometric_reid.transforms.neighbor_table import listed_nodes
 from torch_geometric_reid.transforms.refine_pairs import kept_features
 
@@ -96,14 +101,17 @@ def train_links(
     else:
         sampler = HardGallerySampler(neighbor, (k, 0), num_edges)
     order = Shuffled(num_nodes, generator)
-    loader = NodeLoader(
-        Data(y=y, edge_index=_no_edges(y), num_nodes=num_nodes),
+    loader = SubGraphs(
         sampler,
-        transform=T.Compose([_input(pairs, config), ConnectivityLabel(), FuseEdges()]),
+        num_nodes,
+        T.Compose(
+            [_input(pairs, config), ReadNodes(y=y), ConnectivityLabel(), FuseEdges()]
+        ),
+        y.device,
+        generator=generator,
         batch_size=size,
         sampler=order,
         drop_last=True,
-        generator=generator,
     )
     bar = tqdm(
         total=num_steps,
@@ -181,16 +189,15 @@ def predict_links(
         )
         parts.append((sampler, torch.arange(num_gallery, num_nodes)))
 
-    device = pairs.x.device
     outs = []
     for sampler, node in parts:
-        loader = NodeLoader(
-            Data(edge_index=_no_edges(neighbor).to(device), num_nodes=num_nodes),
+        loader = SubGraphs(
             sampler,
-            input_nodes=node,
-            transform=T.Compose([_input(pairs, config), FuseEdges()]),
+            num_nodes,
+            T.Compose([_input(pairs, config), FuseEdges()]),
+            pairs.x.device,
+            node,
             batch_size=EVALUATED,
-            generator=torch.Generator(),  # leaves the global one alone
         )
         for batch in tqdm(loader, 'links', disable=not progress, leave=False):
             logit = model(
@@ -210,10 +217,6 @@ def _inserted(pairs: Data, num_gallery: int, num_edges: int) -> Tensor:
     nearer = probe_score > last[image] + dot_rounding(pairs.x.size(1))
     row, place = nearer.nonzero(as_tuple=True)
     return torch.stack([row, image[row, place]]).cpu()
-
-
-def _no_edges(like: Tensor) -> Tensor:
-    return torch.empty(2, 0, dtype=torch.int64, device=like.device)
 
 
 def _kept(pairs: Data, config: LinkConfig) -> Tensor:

@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 
 from torch_geometric_reid.checks import check_positive, cut
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import unit_features
 from torch_geometric_reid.rerank.lists import neighbor_lists
 from torch_geometric_reid.rerank.sparse import dense_product, from_table, slice_rows
 
 
+@full_precision()
 def expanded_cross_neighborhood(
     query: Any,
     gallery: Any,
@@ -62,9 +64,9 @@ def expanded_cross_neighborhood(
         check_positive(name, value)
     x = torch.cat([query, gallery])
     num_query, num_nodes = query.size(0), x.size(0)
-    k = cut('k', k, num_nodes)
-    t = cut('t', t, num_nodes - 1)
-    q = cut('q', q, num_nodes - 1)
+    k = cut('k', k, num_nodes, stacklevel=4)
+    t = cut('t', t, num_nodes - 1, stacklevel=4)
+    q = cut('q', q, num_nodes - 1, stacklevel=4)
     index = neighbor_lists(x, max(k, t + 1, q + 1)).index
 
     credit = torch.arange(k, 0, -1, device=x.device, dtype=x.dtype)

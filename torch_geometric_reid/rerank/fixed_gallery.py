@@ -6,6 +6,7 @@ from torch import Tensor
 
 from torch_geometric_reid.checks import check_features, check_same_dim
 from torch_geometric_reid.knn import stable_topk
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import check_fraction
 from torch_geometric_reid.rerank.ranking import (
     FeatureDistance,
@@ -66,6 +67,7 @@ class KReciprocal:
         tensor([0.0867, 0.1167, 0.9400, 1.0000])
     """
 
+    @full_precision()
     def __init__(
         self, gallery: Any, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
     ):
@@ -94,6 +96,7 @@ class KReciprocal:
         self._weight = resize(weight, (num + 1, num + 1))
         self._lists = InvertedLists(resize(code, (num, num + 1)))
 
+    @full_precision()
     def query(self, feature: Any) -> Tensor:
         r"""Returns the distances :math:`(G)` of one probe to the gallery.
 

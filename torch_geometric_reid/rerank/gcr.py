@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_geometric_reid.checks import check_positive, cut
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import check_above_zero, unit_features
 from torch_geometric_reid.rerank.lists import neighbor_lists
 from torch_geometric_reid.rerank.sparse import (
@@ -15,6 +16,7 @@ from torch_geometric_reid.rerank.sparse import (
 )
 
 
+@full_precision()
 def propagate_features(
     query: Any,
     gallery: Any,
@@ -64,7 +66,7 @@ def propagate_features(
     check_above_zero('beta', beta)
     check_positive('layers', layers)
     x = torch.cat([query, gallery])
-    k = cut('k', k, x.size(0))
+    k = cut('k', k, x.size(0), stacklevel=4)
     for _ in range(layers):
         neighbor = neighbor_lists(x, k)
         weight = torch.exp((neighbor.score - 1) / beta)  # a common factor cancels
@@ -78,6 +80,7 @@ def propagate_features(
     return x[: query.size(0)], x[query.size(0) :]
 
 
+@full_precision()
 def gcr(
     query: Any,
     gallery: Any,

@@ -4,12 +4,14 @@ import torch
 from torch import Tensor
 
 from torch_geometric_reid.checks import check_positive, cut
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import check_at_least_zero, unit_features
 from torch_geometric_reid.rerank.lists import neighbor_lists
 from torch_geometric_reid.rerank.neighborhoods import spread_neighborhoods
 from torch_geometric_reid.rerank.sparse import dense_product, slice_rows
 
 
+@full_precision()
 def gnn(
     query: Any,
     gallery: Any,
@@ -68,7 +70,7 @@ def gnn(
     check_positive('layers', layers)
     x = torch.cat([query, gallery])
     num_query, num_nodes = query.size(0), x.size(0)
-    score, index = neighbor_lists(x, cut('k1', k1, num_nodes))
+    score, index = neighbor_lists(x, cut('k1', k1, num_nodes, stacklevel=4))
     h = spread_neighborhoods(score, index, k2, alpha, layers)
     cosine = dense_product(
         slice_rows(h, 0, num_query), slice_rows(h, num_query, num_nodes)

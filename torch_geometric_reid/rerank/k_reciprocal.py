@@ -7,6 +7,7 @@ from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_features, check_positive, cut
 from torch_geometric_reid.knn import stable_topk
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import check_fraction, unit_features
 from torch_geometric_reid.rerank.ranking import (
     BLOCK_ELEMENTS,
@@ -22,6 +23,7 @@ from torch_geometric_reid.rerank.reciprocal import (
 from torch_geometric_reid.rerank.sparse import InvertedLists, slice_rows
 
 
+@full_precision()
 def k_reciprocal(
     query: Any,
     gallery: Any,
@@ -91,6 +93,7 @@ def k_reciprocal(
     return _dense(distance, sizes, lambda_value)
 
 
+@full_precision()
 def k_reciprocal_topk(
     query: Any,
     gallery: Any,
@@ -124,7 +127,7 @@ def k_reciprocal_topk(
     """
     check_positive('k', k)
     query, gallery = unit_features(query, gallery)
-    k = cut('k', k, gallery.size(0))
+    k = cut('k', k, gallery.size(0), stacklevel=4)
     distance = FeatureDistance(torch.cat([query, gallery]), query.size(0))
     sizes = ListSizes.of(k1, k2, distance.num_nodes)
     outs = [
@@ -134,6 +137,7 @@ def k_reciprocal_topk(
     return KNNOutput(score, torch.cat([out.index for out in outs]))
 
 
+@full_precision()
 def k_reciprocal_from_distance(
     query_gallery: Any,
     query_query: Any,

@@ -7,10 +7,12 @@ from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_positive, cut
 from torch_geometric_reid.knn import knn
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import check_at_least_zero, unit_features
 from torch_geometric_reid.rerank.sparse import from_table
 
 
+@full_precision()
 def expand_features(
     query: Any,
     gallery: Any,
@@ -57,7 +59,7 @@ def expand_features(
     check_positive('k', k)
     check_at_least_zero('alpha', alpha)
     num_gallery = gallery.size(0)
-    k = cut('k', k, num_gallery)
+    k = cut('k', k, num_gallery, stacklevel=4)
     if database and num_gallery > 1:
         neighbor = knn(gallery, min(k, num_gallery - 1), metric='ip')
         gallery = _move(gallery, gallery, neighbor, alpha)
@@ -65,6 +67,7 @@ def expand_features(
     return _move(query, gallery, neighbor, alpha), gallery
 
 
+@full_precision()
 def query_expansion(
     query: Any,
     gallery: Any,

@@ -43,7 +43,7 @@ class ListSizes(NamedTuple):
         check_positive('k1', k1)
         check_positive('k2', k2)
         half = min(round(k1 / 2) + 1, num_nodes)
-        full = cut('k1', k1, num_nodes - 1, stacklevel=4) + 1
+        full = cut('k1', k1, num_nodes - 1, stacklevel=5) + 1
         return cls(full, half, min(k2, num_nodes))
 
 

@@ -8,6 +8,7 @@ from torch_geometric_reid.transforms.identity_metric import IdentityMetric
 from torch_geometric_reid.transforms.link_input import LinkInput
 from torch_geometric_reid.transforms.matched_degradation import MatchedDegradation
 from torch_geometric_reid.transforms.pair_features import PairFeatures
+from torch_geometric_reid.transforms.read_nodes import ReadNodes
 from torch_geometric_reid.transforms.refine_pairs import RefinePairs
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     'LinkInput',
     'MatchedDegradation',
     'PairFeatures',
+    'ReadNodes',
     'RefinePairs',
 ]

@@ -7,8 +7,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from torch_geometric_reid.checks import check_ids
+from torch_geometric_reid.nn.conv.neighbor_mean import weighted_sum
 
 BLOCK_ROWS = 512  # similarities are held in blocks of 512 x 512
+BLOCK_ROWS_CUDA = 4096  # where a block has to be worth the launch of its kernels
 
 
 def supervised_contrastive_loss(
@@ -34,9 +36,9 @@ def supervised_contrastive_loss(
 
     Value and gradient are exact. The :math:`N \times N` similarities are
     symmetric and visited in blocks of the upper triangle, so that memory grows
-    with :math:`N` only; the positives need class sums alone. The gradient can
-    not be differentiated again. Under :class:`torch.autocast` the products are of
-    its type, sums of the features'.
+    with :math:`N` only; the positives need class sums alone. On a GPU nothing waits
+    for a result. The gradient can not be differentiated again. Under
+    :class:`torch.autocast` the products are of its type, sums of the features'.
 
     Args:
         z (torch.Tensor): The features :math:`(N, d)`.
@@ -68,7 +70,6 @@ def supervised_contrastive_loss(
     y = check_ids('y', y, z.size(0)).to(z.device)
     if normalize:
         z = F.normalize(z)
-    y = y.unique(return_inverse=True)[1]
     return _SupervisedContrastive.apply(z, y, temperature, include_self)
 
 
@@ -107,9 +108,9 @@ class _SupervisedContrastive(torch.autograd.Function):
     def forward(
         ctx: Any, z: Tensor, y: Tensor, temperature: float, include_self: bool
     ) -> Tensor:
-        count = torch.bincount(y).to(z.dtype)[y] - float(not include_self)
+        total, count = _class_sums(z, y)
+        count = count.to(z.dtype) - float(not include_self)
         active = (count > 0).to(z.dtype)
-        total = z.new_zeros(int(y.max()) + 1, z.size(1)).index_add_(0, y, z)[y]
         positive = total if include_self else total - z
         positive = positive * (active / count.clamp(min=1)).view(-1, 1)
 
@@ -144,14 +145,26 @@ class _SupervisedContrastive(torch.autograd.Function):
         return out * (grad / (z.size(0) * ctx.temperature)), None, None, None
 
 
+def _class_sums(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    # The sum over each item's class and the class's size. The number of classes,
+    # which a GPU would have to be waited for, is not asked.
+    y, order = y.sort(stable=True)
+    place = F.pad((y[1:] != y[:-1]).cumsum(0), (1, 0))
+    ptr = torch.searchsorted(place, torch.arange(y.numel() + 1, device=y.device))
+    sums = weighted_sum(z, ptr, order, z.new_ones(1).expand(y.numel()))
+    place = torch.empty_like(place).scatter_(0, order, place)
+    return sums[place], ptr.diff()[place]
+
+
 def _blocks(
     z: Tensor, dtype: torch.dtype, temperature: float, include_self: bool
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    starts = range(0, z.size(0), BLOCK_ROWS)
+    size = BLOCK_ROWS_CUDA if z.is_cuda else BLOCK_ROWS
+    starts = range(0, z.size(0), size)
     for i in starts:
-        rows = slice(i, i + BLOCK_ROWS)
-        for j in starts[i // BLOCK_ROWS :]:
-            cols = slice(j, j + BLOCK_ROWS)
+        rows = slice(i, i + size)
+        for j in starts[i // size :]:
+            cols = slice(j, j + size)
             score = (z[rows] / temperature).to(dtype) @ z[cols].to(dtype).t()
             score = score.to(z.dtype)
             if i == j and not include_self:

@@ -1,0 +1,71 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from torch_geometric_reid import Config, GraphReRanker
+from torch_geometric_reid.distance import pairwise_distance
+from torch_geometric_reid.knn import knn
+from torch_geometric_reid.precision import full_precision
+from torch_geometric_reid.rerank import (
+    KReciprocal,
+    expanded_cross_neighborhood,
+    gcr,
+    gnn,
+    k_reciprocal,
+    k_reciprocal_topk,
+    query_expansion,
+)
+
+X = F.normalize(torch.randn(80, 16, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize(
+    'function',
+    [
+        lambda q, g: knn(g, 5, query=q, backend='torch').index,
+        pairwise_distance,
+        expanded_cross_neighborhood,
+        gcr,
+        gnn,
+        k_reciprocal,
+        lambda q, g: k_reciprocal_topk(q, g, 9).index,
+        lambda q, g: KReciprocal(g).query(q[0]),
+        query_expansion,
+    ],
+)
+def test_rankings_are_the_same_under_autocast(function):
+    query, gallery = X[:20], X[20:]
+    expected = function(query, gallery)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = function(query, gallery)
+    assert out.dtype == expected.dtype
+    assert torch.equal(out, expected)
+
+
+@pytest.mark.parametrize('recipe', ['paper', 'links'])
+def test_re_ranker_is_the_same_under_autocast(recipe):
+    config = Config(recipe=recipe)
+    config.fa.steps, config.fa.hidden_channels = 2, 8
+    config.ec.epochs, config.ec.hidden_channels = 1, 8
+    config.links.num_probes, config.links.k = 64, 10
+    y = torch.arange(40) % 8
+
+    def run():
+        ranker = GraphReRanker(config).fit(X[:40], y, X[50:])
+        ranker.prepare(X[50:])
+        return ranker.rank(X[40:50], X[50:]), ranker.query(X[40]).distance
+
+    expected = run()
+    with torch.autocast('cpu', torch.bfloat16):
+        outs = run()
+    for out, other in zip(outs, expected, strict=True):
+        assert torch.equal(out, other)
+
+
+def test_full_precision_leaves_things_as_they_were():
+    with torch.autocast('cpu', torch.bfloat16):
+        with full_precision():
+            assert not torch.is_autocast_enabled('cpu')
+        assert torch.is_autocast_enabled('cpu')
+    with full_precision():
+        assert not torch.is_autocast_enabled('cpu')
