@@ -26,6 +26,7 @@ METRICS = ('cosine', 'ip', 'sqeuclidean')
 FAISS_MAX_K = 2048  # PyG's `KNNIndex` caps the neighbours there
 BLOCK_ELEMENTS = 2**25  # scores held at a time: 128 MiB
 EXACT_ELEMENTS = 2**18  # features in float64: 2 MiB, which caches hold
+EXACT_ELEMENTS_CUDA = 2**24
 
 
 def knn(
@@ -356,7 +357,8 @@ class _Search:
 
     def _exact(self, query: Tensor, row: Tensor, item: Tensor) -> Tensor:
         outs = [query.new_empty(0)]
-        size = max(1, EXACT_ELEMENTS // self.x.size(1))
+        elements = EXACT_ELEMENTS_CUDA if query.is_cuda else EXACT_ELEMENTS
+        size = max(1, elements // self.x.size(1))
         for i, j in zip(row.split(size), item.split(size), strict=True):
             q, x = query[i].to(torch.float64), self.x[j].to(torch.float64)
             if self.metric == 'sqeuclidean':

@@ -59,11 +59,11 @@ def test_contrastive_loss_is_that_of_the_cpu():
 @pytest.mark.parametrize(('train', 'config'), [(train_fa, FA), (train_ec, EC)])
 def test_trained_weights_are_those_of_the_cpu(splits, train, config, precision):
     data, config = splits[0], replace(config, precision=precision)
-    first, second = [
+    first, *others = [
         parameters_to_vector(train(data.x.cuda(), data.y.cuda(), config).parameters())
-        for _ in range(2)
+        for _ in range(4)
     ]
-    assert torch.equal(first, second)
+    assert all(torch.equal(first, other) for other in others)
     config = replace(config, precision='float32')
     expected = parameters_to_vector(train(data.x, data.y, config).parameters())
     error = (first.cpu() - expected).norm() / expected.norm()
@@ -139,7 +139,9 @@ def test_loaded_on_the_gpu(splits, recipe, tmp_path):
     ranker.save(tmp_path / 'saved')
     expected = ranker.query(query.x[0])
     on_gpu = GraphReRanker.load(tmp_path / 'saved').query(query.x[0])
-    assert torch.equal(on_gpu.distance, expected.distance)
+    if recipe == 'paper':  # sums over links are in no order there
+        assert torch.equal(on_gpu.distance, expected.distance)
+    torch.testing.assert_close(on_gpu.distance, expected.distance, atol=1e-5, rtol=0)
     on_cpu = GraphReRanker.load(tmp_path / 'saved', device='cpu').query(query.x[0])
     torch.testing.assert_close(
         on_cpu.distance, expected.distance.cpu(), atol=2e-4, rtol=1e-4

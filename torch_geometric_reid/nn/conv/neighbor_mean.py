@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
+from torch_geometric_reid.precision import full_precision
+
 
 def neighbor_mean(x: Tensor, edge_index: EdgeIndex) -> Tensor:
     r"""Returns the mean of each node's neighbours, :math:`\mathbf{D}^{-1} \mathbf{A}
@@ -57,6 +59,16 @@ def weighted_sum(x: Tensor, ptr: Tensor, index: Tensor, weight: Tensor) -> Tenso
         weight (torch.Tensor): The weight :math:`w_e` of each edge,
             :math:`(|\mathcal{E}|)`.
     """
+    if x.is_cuda:  # where PyTorch's bag takes four times as long as a sparse product
+        matrix = torch.sparse_csr_tensor(
+            ptr.int(),
+            index.int(),
+            weight,
+            (ptr.numel() - 1, x.size(0)),
+            check_invariants=False,
+        )
+        with full_precision():
+            return matrix @ x
     return F.embedding_bag(
         index, x, ptr, mode='sum', per_sample_weights=weight, include_last_offset=True
     )

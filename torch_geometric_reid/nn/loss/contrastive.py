@@ -10,7 +10,7 @@ from torch_geometric_reid.checks import check_ids
 from torch_geometric_reid.nn.conv.neighbor_mean import weighted_sum
 
 BLOCK_ROWS = 512  # similarities are held in blocks of 512 x 512
-BLOCK_ROWS_CUDA = 4096  # where a block has to be worth the launch of its kernels
+BLOCK_ROWS_CUDA = 8192  # where a block has to be worth the launch of its kernels
 
 
 def supervised_contrastive_loss(
