@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from torch_geometric_reid.checks import check_ids
-from torch_geometric_reid.nn.conv.neighbor_mean import weighted_sum
 
 BLOCK_ROWS = 512  # similarities are held in blocks of 512 x 512
 BLOCK_ROWS_CUDA = 8192  # where a block has to be worth the launch of its kernels
@@ -151,7 +150,7 @@ def _class_sums(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     y, order = y.sort(stable=True)
     place = F.pad((y[1:] != y[:-1]).cumsum(0), (1, 0))
     ptr = torch.searchsorted(place, torch.arange(y.numel() + 1, device=y.device))
-    sums = weighted_sum(z, ptr, order, z.new_ones(1).expand(y.numel()))
+    sums = F.embedding_bag(order, z, ptr, mode='sum', include_last_offset=True)
     place = torch.empty_like(place).scatter_(0, order, place)
     return sums[place], ptr.diff()[place]
 
