@@ -34,7 +34,7 @@ from torch_geometric_reid.sampler import (
     HardGallerySampler,
     RandomProbabilityGallerySampler,
 )
-from torch_geometric_reid.transforms import CenterProbe, ConnectivityLabel, FuseEdges
+from torch_geometric_reid.transforms import ConnectivityLabel, FuseEdges
 
 K1, K2, EDGES = 200, 10, 10
 CAPACITY = 1 + K1 + K1 * K2
@@ -142,16 +142,22 @@ def ec_training(case: Case, num_layers: int) -> Work:
     model, steps = _model(case, num_layers), 6
     step = _training(model)
     loader = NodeLoader(
-        Data(x=case.gallery, y=case.y, edge_index=torch.empty(2, 0, dtype=torch.long)),
+        Data(y=case.y, edge_index=torch.empty(2, 0, dtype=torch.long)),
         RandomProbabilityGallerySampler(case.neighbor, case.y, (K1, K2), EDGES),
         input_nodes=torch.arange(steps * BATCH),
-        transform=T.Compose([CenterProbe(), ConnectivityLabel(), FuseEdges()]),
+        transform=T.Compose([ConnectivityLabel(), FuseEdges()]),
         batch_size=BATCH,
     )
 
     def work() -> tuple[int, Any]:
         for batch in loader:
-            logits = model(batch.x, batch.edge_index, batch.num_sampled_nodes)
+            logits = model.forward_nodes(
+                case.gallery,
+                batch.n_id,
+                batch.batch,
+                batch.edge_index,
+                batch.num_sampled_nodes,
+            )
             step(logits, batch.edge_label)
         return steps * BATCH, None
 

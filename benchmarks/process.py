@@ -9,14 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HUGE_PAGES = {'THP_MEM_ALLOC_ENABLE': '1'}  # for large tensors; Linux only
+# Linux only: huge pages for large tensors, and a tensor that is freed is given back.
+MEMORY = {'THP_MEM_ALLOC_ENABLE': '1', 'MALLOC_MMAP_THRESHOLD_': str(2**21)}
 
 
 def run(script: str, *args: str, threads: int) -> dict[str, Any]:
     """Returns what a job printed last, as JSON."""
     out = subprocess.run(
         [sys.executable, '-W', 'ignore', script, *args, '--threads', str(threads)],
-        env={**os.environ, 'OMP_NUM_THREADS': str(threads), **HUGE_PAGES},
+        env={**os.environ, 'OMP_NUM_THREADS': str(threads), **MEMORY},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

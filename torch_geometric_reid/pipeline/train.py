@@ -28,7 +28,6 @@ from torch_geometric_reid.sampler import (
 )
 from torch_geometric_reid.transforms import (
     AffinityGraph,
-    CenterProbe,
     ConnectivityLabel,
     FuseEdges,
     ReadNodes,
@@ -194,9 +193,7 @@ def train_ec(
     loader = SubGraphs(
         sampler,
         x.size(0),
-        T.Compose(
-            [ReadNodes(x=x, y=y), CenterProbe(), ConnectivityLabel(), FuseEdges()]
-        ),
+        T.Compose([ReadNodes(y=y), ConnectivityLabel(), FuseEdges()]),
         x.device,
         generator=generator,
         batch_size=config.batch_size,
@@ -218,7 +215,13 @@ def train_ec(
             for batch in loader:
                 optimizer.zero_grad()
                 with _autocast(x, config.precision):
-                    logits = model(batch.x, batch.edge_index, batch.num_sampled_nodes)
+                    logits = model.forward_nodes(
+                        x,
+                        batch.n_id,
+                        batch.batch,
+                        batch.edge_index,
+                        batch.num_sampled_nodes,
+                    )
                 logits = logits.to(x.dtype)
                 if config.loss == 'ce':
                     loss = F.cross_entropy(logits, batch.edge_label)

@@ -161,3 +161,48 @@ def test_ecgcn_calls_hooks_in_training():
         module.register_forward_hook(lambda module, *_: called.append(module))
     model(x, edge_index)
     assert len(called) == 7
+
+
+def make_batch(num_images):
+    torch.manual_seed(0)
+    x = torch.randn(num_images, 8)
+    n_id = torch.randint(num_images, (12,))
+    batch = torch.tensor([0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1])
+    row, col = torch.randint(12, (2, 60)).unique(dim=1)
+    edge_index = torch.stack([row, col])[:, col.argsort(stable=True)]
+    return x, n_id, batch, edge_index
+
+
+@pytest.mark.parametrize('num_images', [5, 30])  # fewer and more than nodes
+@pytest.mark.parametrize('conv', [ECGCNConv, SAGEConv])
+@pytest.mark.parametrize('hidden', [4, 16])  # multiplies first, or not
+def test_nodes_are_centred_images(num_images, conv, hidden):
+    x, n_id, batch, edge_index = make_batch(num_images)
+    model = ECGCN(8, hidden, 2, conv).double()
+    x = x.double()
+    outs = [
+        model.forward_nodes(x, n_id, batch, edge_index, [2, 6, 4]),
+        model(x[n_id] - x[n_id][batch], edge_index, [2, 6, 4]),
+    ]
+    weight = torch.randn(6, 2, dtype=torch.double)
+    found, expected = [
+        [out, *torch.autograd.grad((out * weight).sum(), list(model.parameters()))]
+        for out in outs
+    ]
+    for grad, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(grad, other)
+
+
+def test_first_product_is_of_images_unless_it_is_watched():
+    x, n_id, batch, edge_index = make_batch(5)
+    model = ECGCN(8, 4, 2)
+    args = (x, n_id, batch, edge_index, [2, 6, 4])
+    expected = model.forward_nodes(*args)
+    seen = []
+    hook = model.convs[0].register_forward_pre_hook(lambda _, args: seen.append(args))
+    torch.testing.assert_close(model.forward_nodes(*args), expected)
+    assert torch.equal(seen[0][0], x[n_id] - x[n_id][batch])
+    hook.remove()
+    with torch.autocast('cpu', torch.bfloat16):
+        low = model.forward_nodes(*args)
+        assert torch.equal(low, model(x[n_id] - x[n_id][batch], *args[3:]))

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import BatchNorm1d, PReLU
 from torch_geometric.nn.dense.linear import Linear
@@ -82,10 +83,47 @@ class ECGCN(torch.nn.Module):
         edge_index: Adj,
         num_sampled_nodes: list[int] | None = None,
     ) -> Tensor:
+        return self._connect(
+            self.convs[0](x, edge_index), edge_index, num_sampled_nodes
+        )
+
+    def forward_nodes(
+        self,
+        x: Tensor,
+        n_id: Tensor,
+        batch: Tensor,
+        edge_index: Adj,
+        num_sampled_nodes: list[int],
+    ) -> Tensor:
+        r"""Returns the logits of a sampled batch from the features of all images:
+        those of :math:`\mathbf{x}_i - \mathbf{x}_p`, up to rounding.
+
+        Where there are no more images than nodes, the first product is taken of the
+        images, and no features of nodes are kept for its gradient.
+
+        Args:
+            x (torch.Tensor): The features of all images :math:`(N, F_{in})`.
+            n_id (torch.Tensor): The nodes' images :math:`(|\mathcal{V}|)`, the
+                probes' first.
+            batch (torch.Tensor): The position of each node's probe
+                :math:`(|\mathcal{V}|)`.
+            edge_index (torch.Tensor or EdgeIndex): The edges.
+            num_sampled_nodes (list): See above.
+        """
+        first = cast(Any, self.convs[0])
+        if x.size(0) > n_id.numel() or not _projects(first, x):
+            x = x[n_id]
+            return self(x - x[batch], edge_index, num_sampled_nodes)
+        x = F.embedding(n_id, x @ first.lin.weight.t())
+        x = first.gather(x - F.embedding(batch, x[: num_sampled_nodes[0]]), edge_index)
+        return self._connect(x, edge_index, num_sampled_nodes)
+
+    def _connect(
+        self, x: Tensor, edge_index: Adj, num_sampled_nodes: list[int] | None
+    ) -> Tensor:
         rows = slice(None)
         if num_sampled_nodes is not None:
             rows = slice(num_sampled_nodes[0], sum(num_sampled_nodes[:2]))
-        x = self.convs[0](x, edge_index)
         norms, linear = cast(Any, self.norms), cast(Any, self.classifier[0])
         for norm, conv in zip(norms, cast(Any, self.convs)[1:], strict=False):
             if _is_lean(norm, conv, x):
@@ -104,6 +142,19 @@ class ECGCN(torch.nn.Module):
             f'{self.__class__.__name__}({self.in_channels}, {self.hidden_channels}, '
             f'num_layers={self.num_layers})'
         )
+
+
+def _projects(first: Any, x: Tensor) -> bool:
+    # Whether the first layer can be taken apart: as it was made, without hooks. In
+    # low precision a difference of products is far less exact than a product of
+    # differences.
+    return (
+        type(first) is ECGCNConv
+        and first.multiplies_first
+        and first.lin.bias is None
+        and not (first._forward_hooks or first._forward_pre_hooks)
+        and not torch.is_autocast_enabled(x.device.type)
+    )
 
 
 def _is_lean(norm: Any, layer: Any, x: Tensor) -> bool:
