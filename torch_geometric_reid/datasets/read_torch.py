@@ -11,9 +11,11 @@ from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
 from torch_geometric_reid.datasets.bounds import check_size
+from torch_geometric_reid.datasets.pickled_tuples import check_tuples
 from torch_geometric_reid.datasets.reader import BARE, Arrays
 
 PARTS_OF_DATA = [DataEdgeAttr, DataTensorAttr, GlobalStorage]  # PyG allows `Data`
+PICKLES = 5  # of a file before PyTorch 1.6; the arrays are behind them
 MOST_ITEMS = 2**16
 LONGEST_KEY = 2**10
 NUMBERS = {
@@ -39,9 +41,16 @@ def read_torch(path: Path, limit: int) -> Arrays:
 def _check_archive(path: Path) -> None:
     with path.open('rb') as file:
         if file.read(4) != b'PK\x03\x04':
+            file.seek(0)
+            for _ in range(PICKLES):
+                check_tuples(file)
             return
     with ZipFile(path) as archive:
         records = archive.infolist()
+        for record in records:
+            if record.filename.lower().endswith('data.pkl'):
+                with archive.open(record) as file:
+                    check_tuples(file)
     if any(record.compress_type != ZIP_STORED for record in records):
         raise ValueError(
             'its records are compressed, as those of a program are, and to run one is '
