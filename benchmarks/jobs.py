@@ -142,7 +142,11 @@ def ec_training(case: Case, num_layers: int) -> Work:
     model, steps = _model(case, num_layers), 6
     step = _training(model)
     loader = NodeLoader(
-        Data(y=case.y, edge_index=torch.empty(2, 0, dtype=torch.long)),
+        Data(
+            y=case.y,
+            edge_index=torch.empty(2, 0, dtype=torch.long),
+            num_nodes=case.y.numel(),
+        ),
         RandomProbabilityGallerySampler(case.neighbor, case.y, (K1, K2), EDGES),
         input_nodes=torch.arange(steps * BATCH),
         transform=T.Compose([ConnectivityLabel(), FuseEdges()]),

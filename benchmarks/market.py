@@ -23,8 +23,12 @@ from torch_geometric.sampler import NodeSamplerInput
 from torch_geometric_reid import Config, GraphReRanker
 from torch_geometric_reid.metrics import evaluate
 from torch_geometric_reid.pipeline import ECConfig, FAConfig
-from torch_geometric_reid.pipeline.train import make_affinity, train_ec, train_fa
-from torch_geometric_reid.sampler import HardGallerySampler
+from torch_geometric_reid.pipeline.train import (
+    make_affinity,
+    make_sampler,
+    train_ec,
+    train_fa,
+)
 
 SAMPLED = 64  # sub-graphs that the mean number of nodes is taken of
 
@@ -71,13 +75,9 @@ def ec_operations(num_nodes: float, dim: int, config: ECConfig) -> float:
     return 2 * (num_nodes * layers + k1 * (2 * hidden**2 + 2 * hidden))
 
 
-def mean_nodes(x: Tensor, config: ECConfig) -> float:
+def mean_nodes(x: Tensor, y: Tensor, config: ECConfig, seed: int) -> float:
     """Nodes of a sub-graph."""
-    k1, k2 = config.num_neighbors
-    neighbor = torch.cdist(x, x).topk(min(k1 + 1, len(x)), largest=False).indices
-    sampler = HardGallerySampler(
-        neighbor[:, 1:].cpu(), (min(k1, len(x) - 1), k2), config.num_edges
-    )
+    sampler = make_sampler(x, y, config, seed)
     node = torch.arange(min(SAMPLED, len(x)))
     out = sampler.sample_from_nodes(NodeSamplerInput(None, node))
     return out.node.numel() / node.numel()
@@ -155,7 +155,7 @@ def main() -> None:
     with table.stage('FA-GCN features'), torch.no_grad():
         graph = make_affinity(fa)(Data(x=x))
         z = ranker.fa.encode(x, graph.edge_index, graph.edge_weight)
-    num_nodes = mean_nodes(z, ec)
+    num_nodes = mean_nodes(z, y, ec, args.seed)
     one = ec_operations(num_nodes, z.size(1), ec)
     first = 2 * num_nodes * z.size(1) * ec.hidden_channels
     with table.stage('EC-GCN training', ec.epochs * len(x) * (3 * one - first)):

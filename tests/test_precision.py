@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch_geometric_reid import Config, GraphReRanker
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.knn import knn
+from torch_geometric_reid.pipeline.connectivity import connect_all
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank import (
     KReciprocal,
@@ -43,7 +44,7 @@ def test_rankings_are_the_same_under_autocast(function):
 
 
 @pytest.mark.parametrize('recipe', ['paper', 'links'])
-def test_re_ranker_is_the_same_under_autocast(recipe):
+def test_re_ranker_is_the_same_under_autocast(recipe, tmp_path):
     config = Config(recipe=recipe)
     config.fa.steps, config.fa.hidden_channels = 2, 8
     config.ec.epochs, config.ec.hidden_channels = 1, 8
@@ -53,9 +54,20 @@ def test_re_ranker_is_the_same_under_autocast(recipe):
     def run():
         ranker = GraphReRanker(config).fit(X[:40], y, X[50:])
         ranker.prepare(X[50:])
-        return ranker.rank(X[40:50], X[50:]), ranker.query(X[40]).distance
+        ranker.add(X[45:50])
+        ranker.remove([3, 20])
+        ranker.save(folder)
+        loaded = GraphReRanker.load(folder)
+        outs = [ranker.rank(X[40:50], X[50:]), loaded.query(X[40]).distance]
+        if recipe == 'paper':
+            features = ranker.aggregate(X[40:50], X[50:])
+            outs += [ranker.distance(features), ranker.connect(features).distance]
+            outs.append(connect_all(ranker.ec, features.gallery, config.ec).distance)
+        return outs
 
+    folder = tmp_path / 'exact'
     expected = run()
+    folder = tmp_path / 'low'
     with torch.autocast('cpu', torch.bfloat16):
         outs = run()
     for out, other in zip(outs, expected, strict=True):

@@ -80,7 +80,11 @@ def test_weights_depend_on_no_worker(splits):
 @pytest.mark.parametrize('precision', PRECISIONS)
 @pytest.mark.parametrize(
     ('train', 'config', 'more'),
-    [(train_fa, FA, {'steps': 16}), (train_ec, EC, {'batch_size': 4})],
+    [
+        (train_fa, FA, {'steps': 16}),
+        (train_ec, EC, {'epochs': 2}),  # with more nodes than images, or fewer
+        (train_ec, replace(EC, batch_size=2), {'batch_size': 1}),
+    ],
 )
 def test_no_step_waits_for_the_gpu(splits, train, config, more, precision):
     x, y = splits[0].x.cuda(), splits[0].y.cuda()

@@ -13,6 +13,7 @@ from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.knn import KNNSearch, dot_rounding, knn
 from torch_geometric_reid.nn import FAGCN, NeighborMean
 from torch_geometric_reid.pipeline.patch import Patch
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.transforms import AffinityGraph
 
 GRAPHS = ('probe', 'gallery', 'joint')
@@ -49,6 +50,7 @@ class Features(NamedTuple):
         return out
 
 
+@full_precision()
 @torch.no_grad()
 def aggregate(
     model: FAGCN | NeighborMean,

@@ -210,6 +210,7 @@ class BaseReRanker:
         affinity = make_affinity(self.config.fa)
         return aggregate(self.fa, query, gallery, affinity, graph)
 
+    @full_precision()
     def distance(self, features: Features) -> Tensor:
         r"""Returns the distances :math:`d` of eq. (13), scaled."""
         if self.mahalanobis is None:
@@ -225,6 +226,7 @@ class BaseReRanker:
             ).distance()
         return scale_distance(distance, self.config.rank.scale)
 
+    @full_precision()
     def connect(self, features: Features, progress: bool = False) -> Connectivity:
         r"""Returns the connectivity of each probe and its nearest images; see
         :meth:`torch_geometric_reid.pipeline.connect`.

@@ -14,6 +14,7 @@ from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.pipeline.config import ECConfig
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.transforms import (
     CenterProbe,
@@ -38,6 +39,7 @@ class Connectivity(NamedTuple):
     distance: Tensor
 
 
+@full_precision()
 @torch.no_grad()
 def connect(
     model: ECGCN, features: Features, config: ECConfig, progress: bool = False
@@ -136,6 +138,7 @@ def table_width(config: ECConfig, num_gallery: int) -> int:
     return min(max(config.num_neighbors[1], config.num_edges), num_gallery - 1)
 
 
+@full_precision()
 @torch.no_grad()
 def connect_all(
     model: ECGCN, x: Tensor, config: ECConfig, progress: bool = False
@@ -161,6 +164,7 @@ def connect_all(
     return Connectivity(neighbor[:, :k1], scores)
 
 
+@full_precision()
 def score(
     model: ECGCN,
     x: Tensor,

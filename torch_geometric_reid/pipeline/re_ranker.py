@@ -163,6 +163,7 @@ class GraphReRanker(BaseReRanker):
         prepared = self._prepared()
         self.gallery = prepared.add(self._prepare('gallery', gallery), ids, names)
 
+    @full_precision()
     def remove(self, index: Any) -> None:
         r"""Removes images from the prepared gallery; those behind them move up. The
         result is that of preparing the others.
@@ -215,6 +216,7 @@ class GraphReRanker(BaseReRanker):
         write_folder(Path(folder), self.config, learned.tensors(), tensors, names)
 
     @classmethod
+    @full_precision()
     def load(cls, folder: str | Path, device: str | None = None) -> 'GraphReRanker':
         r"""Returns the re-ranker that :meth:`save` wrote. Its gallery ranks as that one
         did, to the bit. Links that were trained at the first call stay as they are for

@@ -26,8 +26,8 @@ class SubGraphs:
         device (torch.device): Where batches are wanted.
         probe (torch.Tensor, optional): The probes' numbers. By default, all nodes.
             (default: :obj:`None`)
-        generator (torch.Generator, optional): What seeds the workers, in place of
-            the global one. (default: :obj:`None`)
+        generator (torch.Generator, optional): What seeds the workers. By default, a
+            new one: the global one is left alone. (default: :obj:`None`)
         **kwargs (optional): Additional arguments of
             :class:`torch.utils.data.DataLoader`.
     """
@@ -44,7 +44,7 @@ class SubGraphs:
     ):
         self.transform = transform
         self.device = device
-        self.loader = NodeLoader(
+        self.loader = _Loader(
             Data(
                 edge_index=torch.empty(2, 0, dtype=torch.int64),
                 num_nodes=num_nodes,
@@ -63,3 +63,11 @@ class SubGraphs:
     def __iter__(self) -> Iterator[Data]:
         for batch in self.loader:
             yield self.transform(batch.to(self.device, non_blocking=True))
+
+
+class _Loader(NodeLoader):
+    # Workers that are started anew get a copy, which a generator can not be part of.
+
+    def __getstate__(self) -> dict[str, Any]:
+        parts = ('generator', 'sampler', 'batch_sampler')
+        return {k: v for k, v in self.__dict__.items() if k not in parts}

@@ -22,6 +22,7 @@ from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import ECConfig, FAConfig
 from torch_geometric_reid.pipeline.resumable import Resumable, Shuffled
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
+from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.sampler import (
     HardGallerySampler,
     RandomProbabilityGallerySampler,
@@ -62,6 +63,28 @@ def make_ec(in_channels: int, config: ECConfig) -> ECGCN:
     return ECGCN(in_channels, config.hidden_channels, config.num_layers, conv)
 
 
+def make_sampler(
+    x: Tensor, y: Tensor, config: ECConfig, seed: int
+) -> HardGallerySampler:
+    r"""Returns the sampler of EC-GCN's training."""
+    k1, k2 = config.num_neighbors
+    drawn = int(k1 * config.gamma) if config.sampler == 'rpgs' else k1
+    wanted = min(max(drawn, k2 + 1, config.num_edges), x.size(0) - 1)
+    neighbor = knn(x, wanted, metric='sqeuclidean').index.cpu()
+    options: dict[str, Any] = {
+        'num_neighbors': (min(k1, x.size(0) - 1), k2),
+        'num_edges': config.num_edges,
+        'symmetric': config.symmetric,
+        'self_loops': config.self_loops,
+    }
+    if config.sampler == 'hgs':
+        return HardGallerySampler(neighbor, **options)
+    return RandomProbabilityGallerySampler(
+        neighbor, y.cpu(), gamma=config.gamma, seed=seed, **options
+    )
+
+
+@full_precision()
 def train_fa(
     x: Tensor,
     y: Tensor,
@@ -140,6 +163,7 @@ def train_fa(
     return model.eval()
 
 
+@full_precision()
 def train_ec(
     x: Tensor,
     y: Tensor,
@@ -188,7 +212,7 @@ def train_ec(
     training = Resumable(model, optimizer, scheduler, generator)
     if training.resume(checkpoint, stage, config, seed, {'x': x, 'y': y}):
         return model.eval()
-    sampler = _make_sampler(x, y, config, seed)
+    sampler = make_sampler(x, y, config, seed)
     order = Shuffled(x.size(0), generator)
     loader = SubGraphs(
         sampler,
@@ -246,23 +270,3 @@ def train_ec(
 def _autocast(x: Tensor, precision: str) -> torch.autocast:
     dtype = getattr(torch, precision)
     return torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32)
-
-
-def _make_sampler(
-    x: Tensor, y: Tensor, config: ECConfig, seed: int
-) -> HardGallerySampler:
-    k1, k2 = config.num_neighbors
-    drawn = int(k1 * config.gamma) if config.sampler == 'rpgs' else k1
-    wanted = min(max(drawn, k2 + 1, config.num_edges), x.size(0) - 1)
-    neighbor = knn(x, wanted, metric='sqeuclidean').index.cpu()
-    options: dict[str, Any] = {
-        'num_neighbors': (min(k1, x.size(0) - 1), k2),
-        'num_edges': config.num_edges,
-        'symmetric': config.symmetric,
-        'self_loops': config.self_loops,
-    }
-    if config.sampler == 'hgs':
-        return HardGallerySampler(neighbor, **options)
-    return RandomProbabilityGallerySampler(
-        neighbor, y.cpu(), gamma=config.gamma, seed=seed, **options
-    )

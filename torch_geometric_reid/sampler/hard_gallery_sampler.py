@@ -96,12 +96,16 @@ class HardGallerySampler(BaseSampler):
         else:
             wanted = max(num_neighbors[1], num_edges)
         _check_columns('neighbor', neighbor, min(wanted, others))
-        self._near = neighbor.numpy()
         self._edges = EdgeLists(neighbor[:, :num_edges].numpy(), symmetric, self_loops)
         self._last: LastPlaces | None = None
         self._probe_edges: ProbeEdges | None = None
         if probe_neighbor is not None:
             self._join(probe_neighbor, inserted)
+
+    @property
+    def _near(self) -> np.ndarray:
+        # Not kept: a move to shared memory, for workers, would leave it behind.
+        return self.neighbor.numpy()
 
     def with_probes(
         self, probe_neighbor: Tensor, inserted: Tensor | None = None

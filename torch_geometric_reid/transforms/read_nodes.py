@@ -20,7 +20,7 @@ class ReadNodes(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         for name, value in self.values.items():
-            data[name] = value[data.n_id]
+            data[name] = value[data.n_id.to(value.device)]
         return data
 
     def __repr__(self) -> str:

@@ -203,6 +203,10 @@ def test_first_product_is_of_images_unless_it_is_watched():
     torch.testing.assert_close(model.forward_nodes(*args), expected)
     assert torch.equal(seen[0][0], x[n_id] - x[n_id][batch])
     hook.remove()
+    hook = model.convs[0].register_full_backward_hook(lambda *args: seen.append(args))
+    model.forward_nodes(*args).sum().backward()
+    assert len(seen) == 2
+    hook.remove()
     with torch.autocast('cpu', torch.bfloat16):
         low = model.forward_nodes(*args)
         assert torch.equal(low, model(x[n_id] - x[n_id][batch], *args[3:]))

@@ -112,8 +112,7 @@ class ECGCN(torch.nn.Module):
         """
         first = cast(Any, self.convs[0])
         if x.size(0) > n_id.numel() or not _projects(first, x):
-            x = x[n_id]
-            return self(x - x[batch], edge_index, num_sampled_nodes)
+            return self(_center(x[n_id], batch), edge_index, num_sampled_nodes)
         x = F.embedding(n_id, x @ first.lin.weight.t())
         x = first.gather(x - F.embedding(batch, x[: num_sampled_nodes[0]]), edge_index)
         return self._connect(x, edge_index, num_sampled_nodes)
@@ -144,6 +143,22 @@ class ECGCN(torch.nn.Module):
         )
 
 
+def _center(x: Tensor, batch: Tensor) -> Tensor:
+    return x - x[batch]
+
+
+def _has_hooks(module: torch.nn.Module) -> bool:
+    return any(
+        getattr(module, f'_{kind}')
+        for kind in (
+            'forward_hooks',
+            'forward_pre_hooks',
+            'backward_hooks',
+            'backward_pre_hooks',
+        )
+    )
+
+
 def _projects(first: Any, x: Tensor) -> bool:
     # Whether the first layer can be taken apart: as it was made, without hooks. In
     # low precision a difference of products is far less exact than a product of
@@ -152,7 +167,7 @@ def _projects(first: Any, x: Tensor) -> bool:
         type(first) is ECGCNConv
         and first.multiplies_first
         and first.lin.bias is None
-        and not (first._forward_hooks or first._forward_pre_hooks)
+        and not _has_hooks(first)
         and not torch.is_autocast_enabled(x.device.type)
     )
 
@@ -170,7 +185,7 @@ def _is_lean(norm: Any, layer: Any, x: Tensor) -> bool:
         and norm.training
         and norm.track_running_stats
         and norm.affine
-        and not any(m._forward_hooks or m._forward_pre_hooks for m in (norm, layer))
+        and not (_has_hooks(norm) or _has_hooks(layer))
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
     )
