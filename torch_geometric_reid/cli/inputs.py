@@ -3,6 +3,7 @@ r"""Features that a command reads."""
 from torch_geometric.data import Data
 
 from torch_geometric_reid.datasets import FeatureDataset
+from torch_geometric_reid.datasets.keys import ALIASES
 
 
 def open_labelled(path: str, purpose: str, split: str | None = None) -> FeatureDataset:
@@ -19,7 +20,10 @@ def open_labelled(path: str, purpose: str, split: str | None = None) -> FeatureD
     """
     dataset = FeatureDataset(path, split)
     if 'y' not in dataset[0]:
-        raise ValueError(f"'{path}' has no identities, which {purpose} needs")
+        raise ValueError(
+            f"'{path}' has no identities, which {purpose} needs "
+            f'(names of their array: {", ".join(ALIASES["id"])})'
+        )
     return dataset
 
 

@@ -54,7 +54,7 @@ def missing_pictures(cards: Sequence[ProbeCard]) -> list[str]:
         return []
     return [
         f'{missing} of {len(pictures)} pictures are not there or cannot be read: '
-        f'tiles show rows of the gallery instead'
+        f'tiles take their place'
     ]
 
 
