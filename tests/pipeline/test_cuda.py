@@ -14,6 +14,7 @@ from torch_geometric_reid.pipeline import (
     ECConfig,
     FAConfig,
     GraphReRanker,
+    LinkConfig,
     train_ec,
     train_fa,
 )
@@ -31,6 +32,11 @@ def splits():
         FakeReID(split, num_identities=20, num_channels=32)[0]
         for split in ('train', 'query', 'gallery')
     ]
+
+
+def make_config(recipe, device):
+    links = LinkConfig(k=10, num_probes=256)
+    return Config(recipe=recipe, fa=FA, ec=EC, links=links, device=device)
 
 
 @pytest.mark.parametrize('metric', METRICS)
@@ -106,11 +112,10 @@ def test_no_step_waits_for_the_gpu(splits, train, config, more, precision):
 @pytest.mark.parametrize('recipe', ['paper', 'links'])
 def test_distances_are_those_of_the_cpu(splits, recipe, graph):
     train, query, gallery = splits
-    config = Config(recipe=recipe, fa=FA, ec=EC, device='cpu')
-    config = replace(config, links=replace(config.links, k=10, num_probes=256))
-    ranker = GraphReRanker(config).fit(train.x, train.y, gallery.x)
+    ranker = GraphReRanker(make_config(recipe, 'cpu'))
+    ranker.fit(train.x, train.y, gallery.x)
     expected = ranker.rank(query.x, gallery.x, graph)
-    other = GraphReRanker(replace(config, device='cuda'))
+    other = GraphReRanker(make_config(recipe, 'cuda'))
     other.__dict__.update(
         {
             name: value.cuda() if isinstance(value, torch.nn.Module) else value
@@ -132,9 +137,8 @@ def test_distances_are_those_of_the_cpu(splits, recipe, graph):
 @pytest.mark.parametrize('recipe', ['paper', 'links'])
 def test_loaded_on_the_gpu(splits, recipe, tmp_path):
     train, query, gallery = splits
-    config = Config(recipe=recipe, fa=FA, ec=EC, device='cuda')
-    config = replace(config, links=replace(config.links, k=10, num_probes=256))
-    ranker = GraphReRanker(config).fit(train.x, train.y, gallery.x)
+    ranker = GraphReRanker(make_config(recipe, 'cuda'))
+    ranker.fit(train.x, train.y, gallery.x)
     ranker.prepare(gallery.x)
     ranker.save(tmp_path / 'saved')
     expected = ranker.query(query.x[0])

@@ -107,9 +107,7 @@ class AffinityGraph(BaseTransform):
             sort_by_row=False,
         )
         if self.normalize:
-            node = torch.arange(num_nodes + 1, device=edge_index.device)
-            ptr = torch.searchsorted(edge_index[1].contiguous(), node)
-            degree = torch.segment_reduce(weight, 'sum', offsets=ptr)
+            degree = weight.new_zeros(num_nodes).index_add_(0, edge_index[1], weight)
             weight = weight / degree[edge_index[1]]
         data.edge_index = EdgeIndex(
             edge_index, sparse_size=(num_nodes, num_nodes), sort_order='col'

@@ -109,6 +109,9 @@ class ECGCN(torch.nn.Module):
                 :math:`(|\mathcal{V}|)`.
             edge_index (torch.Tensor or EdgeIndex): The edges.
             num_sampled_nodes (list): See above.
+
+        Returns:
+            The logits (no link, link) of shape :math:`(B k_1, 2)`.
         """
         first = cast(Any, self.convs[0])
         if x.size(0) > n_id.numel() or not _projects(first, x):
