@@ -92,10 +92,10 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    'kNN (20)': Stage(neighbors, 100_000),
+    'kNN (20)': Stage(neighbors, 200_000),
     'kNN (20), approximate': Stage(approximate, 200_000),
     'mean of neighbours, approximate graph': Stage(aggregate, 200_000),
-    'pair features (50)': Stage(pairs, 100_000),
+    'pair features (50)': Stage(pairs, 200_000),
     f'EC-GCN, {SCORED} probes': Stage(connectivity, 200_000),
     'ranking by cosine (100)': Stage(rank, 1_000_000),
     'ranking, approximate (100)': Stage(rank_approximate, 1_000_000),

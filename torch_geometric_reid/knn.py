@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 METRICS = ('cosine', 'ip', 'sqeuclidean')
 FAISS_MAX_K = 2048  # PyG's `KNNIndex` caps the neighbours there
 BLOCK_ELEMENTS = 2**25  # scores held at a time: 128 MiB
+FAISS_ROWS = 4096  # queries at a time, which Faiss splits itself
+FAISS_MIN_ROWS = 256  # of fewer, Faiss takes up to 12 times as long for each
 EXACT_ELEMENTS = 2**18  # features in float64: 2 MiB, which caches hold
 EXACT_ELEMENTS_CUDA = 2**24
 
@@ -63,10 +65,11 @@ def knn(
             items than can be compared with each other, :obj:`"ivf"`, an
             :class:`~torch_geometric_reid.approximate.ApproximateIndex` whose
             measured recall is logged. By default, Faiss is used where it is
-            installed (for features on a GPU, where its GPU build is); never an
-            approximate index. (default: :obj:`None`)
+            installed (for features on a GPU, where its GPU build is), for 256
+            queries and more; never an approximate index. (default: :obj:`None`)
         chunk_size (int, optional): The number of queries handled at a time.
-            By default, as many as hold 128 MiB of scores.
+            By default, as many as hold 128 MiB of scores, or 4,096 where an index
+            holds only the best.
             (default: :obj:`None`)
 
     Returns:
@@ -138,7 +141,7 @@ class KNNSearch:
             check_same_dim('query', query, 'x', self.x)
             query = F.normalize(query) if self.metric == 'cosine' else query
         if chunk_size is None:
-            chunk_size = max(1, BLOCK_ELEMENTS // self.x.size(0))
+            chunk_size = self._search.num_rows()
         check_positive('chunk_size', chunk_size)
         outs = []
         for start in range(0, query.size(0), chunk_size):
@@ -311,9 +314,16 @@ class _Search:
                 )
         return KNNOutput(score[:, :k], index[:, :k])
 
+    def num_rows(self) -> int:
+        r"""Returns how many queries to search for at a time."""
+        return self._rows() if self.index is None else FAISS_ROWS
+
     def _candidates(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        if self.index is None:
-            return self._scores(query).topk(self.size, dim=1)
+        if self.index is None or (self.exact and len(query) < FAISS_MIN_ROWS):
+            parts = query.split(self._rows())
+            outs = [self._scores(part).topk(self.size, dim=1) for part in parts]
+            score, index = map(torch.cat, zip(*outs, strict=True))
+            return score, index
         score, index = self.index.search(query, self.size)
         if self.metric == 'sqeuclidean':
             score = -score

@@ -50,6 +50,7 @@ def test_query_prints_the_nearest(folder, tmp_path, capsys):
     rows = json.loads(out.read_text())
     assert [row['name'] for row in rows] == matches.names[0]
     assert [row['id'] for row in rows] == [str(int(i)) for i in matches.ids[0]]
+    assert '# graph: gallery' in printed
     assert f'{float(matches.distance[0, 0]):.4f}' in printed
     assert main(['query', *argv, '--row=999']) == 1
     assert "'--row' needs to be below" in capsys.readouterr().err

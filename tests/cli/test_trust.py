@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 
 import numpy as np
@@ -52,6 +53,11 @@ def test_run(command, tmp_path, capsys):
     assert 'gallery.npz' in text
     assert 'recipe links, graph joint, seed 0' in text
     assert text.count('<img src="data:image') > 4 + 12 * 3 * 9
+    assert len(re.findall(r'<h3>query\d+\.png \(average', text)) == 12
+    assert re.search(r'alt="rank 1: gallery\d+\.png, match"', text)
+    with np.load(tmp_path / 'run' / 'ranking.npz') as ranking:
+        assert ranking['query_name'][1] == 'query1.png'
+        assert ranking['gallery_name'][1] == 'gallery1.png'
 
 
 def test_report_alone_fits_nothing(command, tmp_path, capsys, monkeypatch):

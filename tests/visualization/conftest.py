@@ -52,7 +52,10 @@ def write_example():
                 'cosine': RankedList(image, image / 10, match, None),
                 '<i>graph</i>': RankedList(image.flip(0), image / 10, ~match, link),
             }
-            return ProbeCard(name, ap, lists, probe_image, lambda row: images[row])
+            names = [f'{i} {HOSTILE}' for i in range(9)]
+            return ProbeCard(
+                name, ap, lists, probe_image, lambda row: images[row], names
+            )
 
         rows = [
             {'method': HOSTILE, 'mAP': 9.5, 'num': 3},

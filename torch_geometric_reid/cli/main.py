@@ -69,7 +69,7 @@ def _compare(data: ReIDData, args: Any) -> None:
     )
     print(f'\n{format_table(result.rows)}\n')
     print_links(result)
-    save_run(Path(args.out), result)
+    save_run(Path(args.out), result, data.query_names, data.gallery_names)
     print(f'# run folder: {args.out}')
     method = 'links' if config.recipe == 'links' else 'final distance'
     print(f'# ranking: {Path(args.out) / "ranking.npz"} ({method}, {config.graph})')

@@ -2,7 +2,6 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.cli.evaluate import print_evaluation
@@ -11,6 +10,7 @@ from torch_geometric_reid.datasets import FeatureDataset
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.knn import stable_topk
 from torch_geometric_reid.metrics import evaluate
+from torch_geometric_reid.pipeline.run_folder import write_ranking
 from torch_geometric_reid.pipeline.tune_options import RE_RANKERS
 
 METHODS = {'none': pairwise_distance, **RE_RANKERS}
@@ -48,16 +48,6 @@ def check_ranking(path: Path) -> Path:
     return path
 
 
-def _write_npz(
-    path: Path, top: KNNOutput, query: list[str] | None, gallery: list[str] | None
-) -> None:
-    arrays = {'index': top.index.numpy(), 'distance': -top.score.numpy()}
-    for key, names in [('query_name', query), ('gallery_name', gallery)]:
-        if names is not None:
-            arrays[key] = np.array(names)
-    np.savez_compressed(path, allow_pickle=False, **arrays)
-
-
 def _write_csv(
     path: Path, top: KNNOutput, query: list[str] | None, gallery: list[str] | None
 ) -> None:
@@ -73,4 +63,4 @@ def _write_csv(
                 writer.writerow([probe, rank, image, f'{-score:.6g}'])
 
 
-WRITERS = {'.npz': _write_npz, '.csv': _write_csv}
+WRITERS = {'.npz': write_ranking, '.csv': _write_csv}

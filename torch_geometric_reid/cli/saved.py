@@ -84,6 +84,7 @@ def run_query(args: Any) -> None:
         if matches.probability is not None:
             row['probability'] = f'{float(matches.probability[0, rank]):.4f}'
         rows.append(row)
+    print(f'# graph: {matches.graph}')
     print(format_table(rows))
     if ranker.trust is not None and matches.probability is not None:
         best = matches.probability[:, 0]

@@ -115,6 +115,7 @@ def _write_report(
         f'{data.query.num_nodes:,} probes, {data.gallery.num_nodes:,} gallery images; '
         f'recipe {config.recipe}, graph {config.graph}, seed {config.seed}',
         pictures,
+        (data.query_names, data.gallery_names),
     )
 
 

@@ -40,6 +40,10 @@ class ReIDData:
             :obj:`None` where it cannot be read. (default: :obj:`None`)
         gallery_image (callable, optional): Gives that of a gallery image likewise.
             (default: :obj:`None`)
+        query_names (list[str], optional): The file names of the probes.
+            (default: :obj:`None`)
+        gallery_names (list[str], optional): Those of the gallery images.
+            (default: :obj:`None`)
 
     Raises:
         ValueError: If a split has no identities.
@@ -51,6 +55,8 @@ class ReIDData:
     gallery: Data
     query_image: Callable[[int], Any] | None = None
     gallery_image: Callable[[int], Any] | None = None
+    query_names: list[str] | None = None
+    gallery_names: list[str] | None = None
 
     def __post_init__(self) -> None:
         for split in SPLITS:
@@ -112,7 +118,8 @@ def from_datasets(name: str, splits: Sequence[Any]) -> ReIDData:
             :class:`Omniglot242`, :class:`FeatureDataset` or :class:`ImageDataset`.
     """
     images = [_picture_of(split) for split in splits[1:]]
-    return ReIDData(name, *[split[0] for split in splits], *images)
+    names = [getattr(split, 'names', None) for split in splits[1:]]
+    return ReIDData(name, *[split[0] for split in splits], *images, *names)
 
 
 def _picture_of(dataset: Any) -> Callable[[int], Any] | None:

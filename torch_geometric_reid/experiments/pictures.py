@@ -147,6 +147,7 @@ def cards(lab: Lab, probes: Sequence[int]) -> list[Any]:
         probes (list): The probes.
     """
     from torch_geometric_reid.visualization import ProbeCard
+    from torch_geometric_reid.visualization.report_probes import probe_name
 
     ap = _average_precision(lab)['+ FA + EC']
     ranked = {name: (lab.rank(c).cpu(), _links(lab, c)) for name, c in _methods(lab)}
@@ -158,7 +159,9 @@ def cards(lab: Lab, probes: Sequence[int]) -> list[Any]:
         }
         picture = None if lab.data.query_image is None else lab.data.query_image(i)
         images = _pictures(lab, lists.values())
-        out.append(ProbeCard(f'probe {i}', float(ap[i]), lists, picture, images.get))
+        names = lab.data.query_names, lab.data.gallery_names
+        name = probe_name(i, names[0])
+        out.append(ProbeCard(name, float(ap[i]), lists, picture, images.get, names[1]))
     return out
 
 

@@ -25,6 +25,7 @@ class Matches:
         distance: The distances :math:`(Q, k)`.
         connectivity: The probabilities of a link :math:`(Q, k)`, zero for images
             that were not scored.
+        graph: The graph that the distances are of.
         probability: The calibrated probabilities of one identity :math:`(Q, k)`, if
             the re-ranker has a :class:`~torch_geometric_reid.pipeline.Trust` of the
             graph that was asked for.
@@ -35,6 +36,7 @@ class Matches:
     index: Tensor
     distance: Tensor
     connectivity: Tensor
+    graph: str
     probability: Tensor | None = None
     ids: Tensor | None = None
     names: list[list[str]] | None = None
@@ -91,7 +93,7 @@ class PreparedGallery:
         size = len(query) if graph == 'joint' else PROBES
         parts = [self._query(part, top, graph) for part in query.split(size)]
         index, distance, connectivity = map(torch.cat, zip(*parts, strict=True))
-        out = Matches(index, distance, connectivity)
+        out = Matches(index, distance, connectivity, graph)
         if trust is not None and trust.graph in (None, graph):
             out.probability = trust.probability(distance)
         if self.ids is not None:

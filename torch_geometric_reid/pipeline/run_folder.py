@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from safetensors.torch import save_file
+from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.knn import stable_topk
 from torch_geometric_reid.pipeline.compare import Comparison
@@ -15,9 +16,12 @@ from torch_geometric_reid.pipeline.config import Config
 
 TOP = 50
 Row = dict[str, str | float]
+Names = list[str] | None
 
 
-def save_run(folder: Path, comparison: Comparison) -> None:
+def save_run(
+    folder: Path, comparison: Comparison, query: Names = None, gallery: Names = None
+) -> None:
     r"""Writes a run to a folder, which is made if it does not exist.
 
     - :obj:`config.yaml`: all options, as :obj:`--config` reads them;
@@ -28,11 +32,16 @@ def save_run(folder: Path, comparison: Comparison) -> None:
     - :obj:`links_first.safetensors`, :obj:`links_second.safetensors`: of the
       networks that predict links;
     - :obj:`ranking.npz`: for each probe the positions (:obj:`index`) and final
-      distances (:obj:`distance`) of the nearest 50 gallery images, nearest first.
+      distances (:obj:`distance`) of the nearest 50 gallery images, nearest first,
+      see :meth:`write_ranking`.
 
     Args:
         folder (pathlib.Path): The folder.
         comparison (Comparison): The run.
+        query (list[str], optional): The file names of the probes.
+            (default: :obj:`None`)
+        gallery (list[str], optional): Those of the gallery images.
+            (default: :obj:`None`)
     """
     folder.mkdir(parents=True, exist_ok=True)
     re_ranker = comparison.re_ranker
@@ -49,11 +58,29 @@ def save_run(folder: Path, comparison: Comparison) -> None:
             save_file(model.state_dict(), folder / f'{name}.safetensors')
     distance = comparison.distance
     top = stable_topk(-distance, min(TOP, distance.size(1)))
-    np.savez_compressed(
-        folder / 'ranking.npz',
-        index=top.index.cpu().numpy(),
-        distance=-top.score.cpu().numpy(),
-    )
+    write_ranking(folder / 'ranking.npz', top, query, gallery)
+
+
+def write_ranking(
+    path: Path, top: KNNOutput, query: Names = None, gallery: Names = None
+) -> None:
+    r"""Writes the nearest gallery images of each probe as :obj:`.npz`: their positions
+    :obj:`index` and distances :obj:`distance`, both :math:`(Q, k)`, and the file names
+    :obj:`query_name` and :obj:`gallery_name`, where known.
+
+    Args:
+        path (pathlib.Path): The file.
+        top (KNNOutput): The positions and the negative distances.
+        query (list[str], optional): The file names of the probes.
+            (default: :obj:`None`)
+        gallery (list[str], optional): Those of the gallery images.
+            (default: :obj:`None`)
+    """
+    arrays = {'index': top.index.cpu().numpy(), 'distance': -top.score.cpu().numpy()}
+    for key, names in [('query_name', query), ('gallery_name', gallery)]:
+        if names is not None:
+            arrays[key] = np.array(names)
+    np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
 def to_yaml(config: Config) -> str:

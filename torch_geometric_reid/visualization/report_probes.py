@@ -30,6 +30,7 @@ class ProbeCard(NamedTuple):
         probe_image: Its picture, or :obj:`None`; see :meth:`plot_ranking_lists`.
         gallery_image: A function from a row of the gallery to its picture, or
             :obj:`None`. Where there is none, a tile shows the row.
+        gallery_names: The file names of the gallery images, if known.
     """
 
     name: str
@@ -37,6 +38,12 @@ class ProbeCard(NamedTuple):
     lists: Mapping[str, RankedList]
     probe_image: Any
     gallery_image: Callable[[int], Any] | None
+    gallery_names: Sequence[str] | None = None
+
+
+def probe_name(probe: int, names: Sequence[str] | None) -> str:
+    r"""Returns what a probe is called: its file name, where known."""
+    return f'probe {probe}' if names is None else names[probe]
 
 
 def missing_pictures(cards: Sequence[ProbeCard]) -> list[str]:
@@ -87,8 +94,10 @@ def probes_markup(probes: Sequence[ProbeCard]) -> str:
 def _card(card: ProbeCard, group: str) -> str:
     ap = 'no match' if math.isnan(card.ap) else f'{100 * card.ap:.1f} %'
     picture = None if card.gallery_image is None else _pictures(card.gallery_image)
+    names = card.gallery_names
     lists = '\n'.join(
-        f'<section><h4>{escape(name)}</h4><ol>{_items(ranked, picture)}</ol></section>'
+        f'<section><h4>{escape(name)}</h4>'
+        f'<ol>{_items(ranked, picture, names)}</ol></section>'
         for name, ranked in card.lists.items()
     )
     probe = '<span class="tile">probe</span>'
@@ -112,14 +121,19 @@ def _pictures(gallery_image: Callable[[int], Any]) -> Callable[[int], str | None
     return picture
 
 
-def _items(ranked: RankedList, picture: Callable[[int], str | None] | None) -> str:
+def _items(
+    ranked: RankedList,
+    picture: Callable[[int], str | None] | None,
+    names: Sequence[str] | None,
+) -> str:
     items = []
     pairs = zip(ranked.image.tolist(), ranked.match.tolist(), strict=True)
     for rank, ((row, match), (distance, link)) in enumerate(
         zip(pairs, captions(ranked), strict=True), start=1
     ):
-        text = f'rank {rank}: gallery image {row}, {"match" if match else "no match"}'
-        shown = f'<span class="tile" title="{text}">{row}</span>'
+        image = f'gallery image {row}' if names is None else names[row]
+        text = f'rank {rank}: {image}, {"match" if match else "no match"}'
+        shown = f'<span class="tile" title="{escape(text)}">{row}</span>'
         uri = None if picture is None else picture(row)
         if uri is not None:
             shown = _picture(uri, text)

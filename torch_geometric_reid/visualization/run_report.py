@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,11 @@ from torch_geometric_reid.visualization.curves import plot_cmc
 from torch_geometric_reid.visualization.ranked import ranked_list, select_probes
 from torch_geometric_reid.visualization.reliability import plot_reliability, plot_roc
 from torch_geometric_reid.visualization.report import Rows, write_report
-from torch_geometric_reid.visualization.report_probes import ProbeCard, missing_pictures
+from torch_geometric_reid.visualization.report_probes import (
+    ProbeCard,
+    missing_pictures,
+    probe_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 RANKS = 20
 PROBES = 6  # of the worst, and of the best
 Picture = Callable[[int], Any]
+Names = Sequence[str] | None
 HINT = (
     'All pairs of a probe and a gallery image that count. ECE is the expected '
     'calibration error, over all pairs and over the first image of each probe, zero if '
@@ -43,6 +48,7 @@ def write_run_report(
     judged: Mapping[tuple[str, str], Judged],
     note: str = '',
     pictures: tuple[Picture, Picture] | None = None,
+    names: tuple[Names, Names] = (None, None),
 ) -> None:
     r"""Writes a page about a comparison of methods, see :meth:`write_report`: its
     rows, how far scores can be trusted, CMC, ROC, reliability diagrams, and the ranking
@@ -62,6 +68,8 @@ def write_run_report(
         note (str, optional): Text below the title. (default: :obj:`""`)
         pictures (tuple, optional): Functions from a row to the picture, of probes and
             of the gallery. (default: :obj:`None`)
+        names (tuple, optional): The file names of probes and of gallery images, where
+            known. (default: :obj:`(None, None)`)
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -77,7 +85,7 @@ def write_run_report(
     if pictures is not None:
         pictures = pictures[0], cache(pictures[1])
     cards = [
-        _card(int(i), float(ap[i]), distances, query, gallery, pictures)
+        _card(int(i), float(ap[i]), distances, query, gallery, pictures, names)
         for part in select_probes(ap, PROBES)
         for i in part
     ]
@@ -123,6 +131,7 @@ def _card(
     query: Data,
     gallery: Data,
     pictures: tuple[Picture, Picture] | None,
+    names: tuple[Names, Names],
 ) -> ProbeCard:
     camera = int(query.camera[probe]) if 'camera' in query else None
     lists = {
@@ -137,4 +146,5 @@ def _card(
     }
     picture = None if pictures is None else pictures[0](probe)
     gallery_picture = None if pictures is None else pictures[1]
-    return ProbeCard(f'probe {probe}', ap, lists, picture, gallery_picture)
+    name = probe_name(probe, names[0])
+    return ProbeCard(name, ap, lists, picture, gallery_picture, names[1])
