@@ -9,15 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Linux only: huge pages for large tensors, and a tensor that is freed is given back.
-MEMORY = {'THP_MEM_ALLOC_ENABLE': '1', 'MALLOC_MMAP_THRESHOLD_': str(2**21)}
+# Linux only: huge pages for large tensors; a tensor that is freed is given back.
+HUGE_PAGES = {'THP_MEM_ALLOC_ENABLE': '1'}
+GIVE_BACK = {'MALLOC_MMAP_THRESHOLD_': str(2**21)}
 
 
-def run(script: str, *args: str, threads: int) -> dict[str, Any]:
+def run(
+    script: str, *args: str, threads: int, give_back: bool = False
+) -> dict[str, Any]:
     """Returns what a job printed last, as JSON."""
+    memory = HUGE_PAGES | GIVE_BACK if give_back else HUGE_PAGES
     out = subprocess.run(
         [sys.executable, '-W', 'ignore', script, *args, '--threads', str(threads)],
-        env={**os.environ, 'OMP_NUM_THREADS': str(threads), **MEMORY},
+        env={**os.environ, 'OMP_NUM_THREADS': str(threads), **memory},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
