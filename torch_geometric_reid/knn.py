@@ -68,8 +68,7 @@ def knn(
             installed (for features on a GPU, where its GPU build is), for 256
             queries and more; never an approximate index. (default: :obj:`None`)
         chunk_size (int, optional): The number of queries handled at a time.
-            By default, as many as hold 128 MiB of scores, or 4,096 where an index
-            holds only the best.
+            By default, as many as hold 128 MiB of scores, or 4,096 with Faiss.
             (default: :obj:`None`)
 
     Returns:
@@ -322,8 +321,7 @@ class _Search:
         if self.index is None or (self.exact and len(query) < FAISS_MIN_ROWS):
             parts = query.split(self._rows())
             outs = [self._scores(part).topk(self.size, dim=1) for part in parts]
-            score, index = map(torch.cat, zip(*outs, strict=True))
-            return score, index
+            return torch.cat([o[0] for o in outs]), torch.cat([o[1] for o in outs])
         score, index = self.index.search(query, self.size)
         if self.metric == 'sqeuclidean':
             score = -score
