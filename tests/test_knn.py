@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric import EdgeIndex
 
-import torch_geometric_reid.knn
-from torch_geometric_reid.knn import knn, knn_graph, stable_topk
+from torch_geometric_reid import exact_knn
+from torch_geometric_reid.knn import knn, knn_graph
+from torch_geometric_reid.topk import stable_topk
 
 BACKENDS = ['faiss', 'torch']
 METRICS = ['cosine', 'ip', 'sqeuclidean']
@@ -15,7 +16,7 @@ METRICS = ['cosine', 'ip', 'sqeuclidean']
 @pytest.fixture(autouse=True, scope='module')
 def faiss_for_few_queries():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch_geometric_reid.knn, 'FAISS_MIN_ROWS', 1)
+        patch.setattr(exact_knn, 'FAISS_MIN_ROWS', 1)
         yield
 
 
@@ -57,8 +58,8 @@ def test_knn_equals_brute_force(backend, metric, with_query):
 @pytest.mark.parametrize('chunk_size', [None, 300, 7])
 def test_knn_of_many_and_few_queries(monkeypatch, metric, chunk_size):
     # 650 queries are blocks of 300, 300 and 50, of which Faiss gets the first two.
-    monkeypatch.setattr(torch_geometric_reid.knn, 'FAISS_MIN_ROWS', 256)
-    monkeypatch.setattr(torch_geometric_reid.knn, 'BLOCK_ELEMENTS', 9000)
+    monkeypatch.setattr(exact_knn, 'FAISS_MIN_ROWS', 256)
+    monkeypatch.setattr(exact_knn, 'BLOCK_ELEMENTS', 9000)
     x = torch.randint(1, 4, (650, 6), generator=torch.Generator().manual_seed(2))
     out = knn(x.float(), 5, metric=metric, backend='faiss', chunk_size=chunk_size)
     assert out.index.equal(brute_force(x.float(), 5, None, metric))

@@ -1,16 +1,13 @@
 r""":math:`k`-nearest neighbours, through Faiss or plain PyTorch."""
 
-import logging
 from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric import EdgeIndex
-from torch_geometric.nn.pool import L2KNNIndex, MIPSKNNIndex
-from torch_geometric.nn.pool.knn import KNNIndex, KNNOutput
+from torch_geometric.nn.pool.knn import KNNOutput
 
-from torch_geometric_reid.approximate import ApproximateIndex
 from torch_geometric_reid.checks import (
     check_choice,
     check_features,
@@ -18,17 +15,11 @@ from torch_geometric_reid.checks import (
     check_same_dim,
     cut,
 )
+from torch_geometric_reid.exact_knn import ExactKNN
 from torch_geometric_reid.precision import full_precision
-
-logger = logging.getLogger(__name__)
 
 METRICS = ('cosine', 'ip', 'sqeuclidean')
 FAISS_MAX_K = 2048  # PyG's `KNNIndex` caps the neighbours there
-BLOCK_ELEMENTS = 2**25  # scores held at a time: 128 MiB
-FAISS_ROWS = 4096  # queries at a time, which Faiss splits itself
-FAISS_MIN_ROWS = 256  # of fewer, Faiss takes up to 12 times as long for each
-EXACT_ELEMENTS = 2**18  # features in float64: 2 MiB, which caches hold
-EXACT_ELEMENTS_CUDA = 2**24
 
 
 def knn(
@@ -125,7 +116,7 @@ class KNNSearch:
         self.x = F.normalize(x) if metric == 'cosine' else x
         size = min(self.k + 1 + int(exclude_self), x.size(0))
         backend = _choose_backend(backend, x, size)
-        self._search = _Search(self.x, metric, backend, size)
+        self._search = ExactKNN(self.x, metric, backend, size)
 
     @full_precision()
     def search(self, query: Tensor, chunk_size: int | None = None) -> KNNOutput:
@@ -213,38 +204,6 @@ def neighbor_graph(neighbor: Tensor, num_nodes: int) -> EdgeIndex:
     )
 
 
-def stable_topk(score: Tensor, k: int) -> KNNOutput:
-    r"""Returns the :math:`k` largest entries of each row, equal ones by
-    ascending index (which :meth:`torch.topk` does not promise).
-
-    Args:
-        score (torch.Tensor): The scores :math:`(M, N)`.
-        k (int): The number of entries, at most :math:`N`.
-    """
-    value, index = score.topk(min(k + 1, score.size(1)), dim=1)
-    if value.size(1) > k:
-        cuts_tie = value[:, k - 1] == value[:, k]
-        value, index = value[:, :k], index[:, :k]
-        if cuts_tie.any():
-            full = score[cuts_tie].sort(dim=1, descending=True, stable=True)
-            value[cuts_tie] = full.values[:, :k]
-            index[cuts_tie] = full.indices[:, :k]
-    return _by_score_then_index(value, index)
-
-
-def dot_rounding(dim: int) -> float:
-    r"""Returns how far apart float32 inner products of unit vectors of length
-    :obj:`dim` may lie and still be equal but for rounding.
-    """
-    return torch.finfo(torch.float32).eps * (16 + dim**0.5)
-
-
-def _by_score_then_index(score: Tensor, index: Tensor) -> KNNOutput:
-    index, perm = index.sort(dim=1)
-    score, order = score.gather(1, perm).sort(dim=1, descending=True, stable=True)
-    return KNNOutput(score, index.gather(1, order))
-
-
 def _choose_backend(backend: str | None, x: Tensor, size: int) -> str:
     if backend is None:
         return 'faiss' if size <= FAISS_MAX_K and _has_faiss(x) else 'torch'
@@ -265,112 +224,3 @@ def _has_faiss(x: Tensor) -> bool:
     import faiss
 
     return hasattr(faiss, 'StandardGpuResources')
-
-
-class _Search:
-    # Candidates come from float32 arithmetic, whose rounding depends on the
-    # back end and on an item's place in a block. Only where that could matter
-    # are they scored again, in float64.
-    def __init__(self, x: Tensor, metric: str, backend: str, size: int):
-        self.x = x
-        self.metric = metric
-        self.size = size
-        self.norm = x.norm(dim=1).max()
-        self.exact = backend != 'ivf'
-        self.index: KNNIndex | None = None
-        if backend == 'faiss':
-            self.index = (L2KNNIndex if metric == 'sqeuclidean' else MIPSKNNIndex)(x)
-        elif backend == 'ivf':
-            kind = 'sqeuclidean' if metric == 'sqeuclidean' else 'ip'
-            self.index = index = ApproximateIndex(x, size, kind)
-            logger.info(
-                'an approximate index of %d cells, %d of them visited: recall %.3f',
-                index.num_cells,
-                index.num_visited,
-                index.recall,
-            )
-
-    def __call__(self, query: Tensor, k: int, self_id: Tensor | None) -> KNNOutput:
-        score, index = self._candidates(query)
-        if self_id is not None:
-            score = score.masked_fill(index == self_id.view(-1, 1), -torch.inf)
-            score, order = score.sort(dim=1, descending=True, stable=True)
-            index = index.gather(1, order)
-
-        close = score[:, :-1] - score[:, 1:] <= self._rounding(query)
-        row = close[:, :k].any(dim=1).nonzero().view(-1)
-        if row.numel() > 0:
-            tied = F.pad(close[row], (1, 0)) | F.pad(close[row], (0, 1))
-            tied &= score[row].isfinite()
-            score[row], index[row] = self._order(
-                query[row], score[row], index[row], tied
-            )
-        if self.exact and 0 < k <= close.size(1):  # a tie with what was left out
-            for part in close[:, k - 1].nonzero().view(-1).split(self._rows()):
-                own = None if self_id is None else self_id[part]
-                score[part, :k], index[part, :k] = self._contest(
-                    query[part], score[part, k - 1 : k], k, own
-                )
-        return KNNOutput(score[:, :k], index[:, :k])
-
-    def num_rows(self) -> int:
-        r"""Returns how many queries to search for at a time."""
-        return self._rows() if self.index is None else FAISS_ROWS
-
-    def _candidates(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        if self.index is None or (self.exact and len(query) < FAISS_MIN_ROWS):
-            parts = query.split(self._rows())
-            outs = [self._scores(part).topk(self.size, dim=1) for part in parts]
-            return torch.cat([o[0] for o in outs]), torch.cat([o[1] for o in outs])
-        score, index = self.index.search(query, self.size)
-        if self.metric == 'sqeuclidean':
-            score = -score
-        for part in (index < 0).any(dim=1).nonzero().view(-1).split(self._rows()):
-            score[part], index[part] = self._scores(query[part]).topk(self.size, dim=1)
-        return score, index
-
-    def _scores(self, query: Tensor) -> Tensor:
-        score = query @ self.x.t()
-        if self.metric == 'sqeuclidean':
-            norm = self.x.square().sum(dim=1)
-            score = 2 * score - norm - query.square().sum(dim=1, keepdim=True)
-        return score
-
-    def _rounding(self, query: Tensor) -> Tensor:
-        scale = query.norm(dim=1, keepdim=True) * self.norm
-        if self.metric == 'sqeuclidean':
-            scale = 4 * query.norm(dim=1, keepdim=True).maximum(self.norm).square()
-        return scale * dot_rounding(self.x.size(1))
-
-    def _rows(self) -> int:
-        return max(1, BLOCK_ELEMENTS // self.x.size(0))
-
-    def _order(
-        self, query: Tensor, score: Tensor, index: Tensor, tied: Tensor
-    ) -> KNNOutput:
-        row, place = tied.nonzero(as_tuple=True)
-        score[row, place] = self._exact(query, row, index[row, place])
-        return _by_score_then_index(score, index)
-
-    def _contest(
-        self, query: Tensor, worst: Tensor, k: int, self_id: Tensor | None
-    ) -> KNNOutput:
-        score = self._scores(query)
-        row, item = (score >= worst - 2 * self._rounding(query)).nonzero(as_tuple=True)
-        score.fill_(-torch.inf)
-        score[row, item] = self._exact(query, row, item)
-        if self_id is not None:
-            score.scatter_(1, self_id.view(-1, 1), -torch.inf)
-        return stable_topk(score, k)
-
-    def _exact(self, query: Tensor, row: Tensor, item: Tensor) -> Tensor:
-        outs = [query.new_empty(0)]
-        elements = EXACT_ELEMENTS_CUDA if query.is_cuda else EXACT_ELEMENTS
-        size = max(1, elements // self.x.size(1))
-        for i, j in zip(row.split(size), item.split(size), strict=True):
-            q, x = query[i].to(torch.float64), self.x[j].to(torch.float64)
-            if self.metric == 'sqeuclidean':
-                outs.append(-(q - x).square().sum(dim=1).to(torch.float32))
-            else:
-                outs.append((q * x).sum(dim=1).to(torch.float32))
-        return torch.cat(outs)

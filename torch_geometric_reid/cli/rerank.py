@@ -8,10 +8,10 @@ from torch_geometric_reid.cli.evaluate import print_evaluation
 from torch_geometric_reid.cli.tune import read_parameters
 from torch_geometric_reid.datasets import FeatureDataset
 from torch_geometric_reid.distance import pairwise_distance
-from torch_geometric_reid.knn import stable_topk
 from torch_geometric_reid.metrics import evaluate
 from torch_geometric_reid.pipeline.run_folder import write_ranking
 from torch_geometric_reid.pipeline.tune_options import RE_RANKERS
+from torch_geometric_reid.topk import stable_topk
 
 METHODS = {'none': pairwise_distance, **RE_RANKERS}
 

@@ -10,10 +10,11 @@ from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.distance import pairwise_distance
-from torch_geometric_reid.knn import KNNSearch, dot_rounding, knn
+from torch_geometric_reid.knn import KNNSearch, knn
 from torch_geometric_reid.nn import FAGCN, NeighborMean
 from torch_geometric_reid.pipeline.patch import Patch
 from torch_geometric_reid.precision import full_precision
+from torch_geometric_reid.topk import dot_rounding
 from torch_geometric_reid.transforms import AffinityGraph
 
 GRAPHS = ('probe', 'gallery', 'joint')

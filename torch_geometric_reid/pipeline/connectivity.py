@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNOutput
 from tqdm import tqdm
 
-from torch_geometric_reid.knn import dot_rounding, knn, stable_topk
+from torch_geometric_reid.knn import knn
 from torch_geometric_reid.nn import ECGCN, ECGCNConv, FoldedECGCN
 from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.pipeline.config import ECConfig
@@ -16,6 +16,7 @@ from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.sampler import HardGallerySampler
+from torch_geometric_reid.topk import dot_rounding, stable_topk
 from torch_geometric_reid.transforms import (
     CenterProbe,
     EvaluateConnectivity,

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.nn.pool.knn import KNNOutput
 
-from torch_geometric_reid.knn import KNNSearch, dot_rounding, neighbor_graph
+from torch_geometric_reid.knn import KNNSearch, neighbor_graph
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
@@ -18,6 +18,7 @@ from torch_geometric_reid.rerank.link_profile import link_profiles
 from torch_geometric_reid.rerank.neighborhoods import GalleryNeighborhoods
 from torch_geometric_reid.rerank.sparse import InvertedLists, SparseRows, from_table
 from torch_geometric_reid.sampler import HardGallerySampler
+from torch_geometric_reid.topk import dot_rounding
 from torch_geometric_reid.transforms import FuseEdges, LinkInput, RefinePairs
 from torch_geometric_reid.transforms.neighbor_table import listed_nodes
 from torch_geometric_reid.transforms.pair_features import (

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from torch_geometric_reid.checks import check_choice, check_ids, check_positive
-from torch_geometric_reid.knn import stable_topk
 from torch_geometric_reid.pipeline.aggregate import GRAPHS
 from torch_geometric_reid.pipeline.stores import Store
 from torch_geometric_reid.pipeline.trust import Trust
+from torch_geometric_reid.topk import stable_topk
 
 PROBES = 64  # answered at a time
 

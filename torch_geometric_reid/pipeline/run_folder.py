@@ -10,9 +10,9 @@ import yaml
 from safetensors.torch import save_file
 from torch_geometric.nn.pool.knn import KNNOutput
 
-from torch_geometric_reid.knn import stable_topk
 from torch_geometric_reid.pipeline.compare import Comparison
 from torch_geometric_reid.pipeline.config import Config
+from torch_geometric_reid.topk import stable_topk
 
 TOP = 50
 Row = dict[str, str | float]

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch_geometric.data import Data
 from tqdm import tqdm
 
-from torch_geometric_reid.knn import dot_rounding
 from torch_geometric_reid.nn import LinkGCN, focal_loss
 from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
@@ -17,6 +16,7 @@ from torch_geometric_reid.sampler import (
     HardGallerySampler,
     RandomProbabilityGallerySampler,
 )
+from torch_geometric_reid.topk import dot_rounding
 from torch_geometric_reid.transforms import (
     ConnectivityLabel,
     FuseEdges,

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_geometric_reid.checks import check_features, check_same_dim
-from torch_geometric_reid.knn import stable_topk
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import check_fraction
 from torch_geometric_reid.rerank.ranking import (
@@ -30,6 +29,7 @@ from torch_geometric_reid.rerank.sparse import (
     sparse,
     with_values,
 )
+from torch_geometric_reid.topk import stable_topk
 
 
 class KReciprocal:

@@ -6,7 +6,6 @@ from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_features, check_positive, cut
-from torch_geometric_reid.knn import stable_topk
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import check_fraction, unit_features
 from torch_geometric_reid.rerank.ranking import (
@@ -21,6 +20,7 @@ from torch_geometric_reid.rerank.reciprocal import (
     relative,
 )
 from torch_geometric_reid.rerank.sparse import InvertedLists, slice_rows
+from torch_geometric_reid.topk import stable_topk
 
 
 @full_precision()

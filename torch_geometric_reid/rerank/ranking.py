@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_geometric_reid.knn import knn, stable_topk
+from torch_geometric_reid.knn import knn
 from torch_geometric_reid.rerank.scan import scan_pairs
 from torch_geometric_reid.rerank.sparse import entrywise_dot, slice_rows
+from torch_geometric_reid.topk import stable_topk
 
 BLOCK_ELEMENTS = 2**22  # distances handled at a time: 16 MiB
 

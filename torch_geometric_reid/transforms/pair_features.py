@@ -7,9 +7,10 @@ from torch_geometric.nn.pool.knn import KNNOutput
 from torch_geometric.transforms import BaseTransform
 
 from torch_geometric_reid.checks import check_positive
-from torch_geometric_reid.knn import dot_rounding, neighbor_graph
+from torch_geometric_reid.knn import neighbor_graph
 from torch_geometric_reid.rerank.neighborhoods import spread_neighborhoods
 from torch_geometric_reid.rerank.sparse import row_dot
+from torch_geometric_reid.topk import dot_rounding
 from torch_geometric_reid.transforms.neighbor_table import (
     neighbor_table,
     pair_cosine,

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNOutput
 
-from torch_geometric_reid.knn import dot_rounding, knn
+from torch_geometric_reid.knn import knn
+from torch_geometric_reid.topk import dot_rounding
 
 BLOCK_ELEMENTS = 2**24
 
