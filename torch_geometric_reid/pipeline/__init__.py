@@ -18,11 +18,12 @@ from torch_geometric_reid.pipeline.hold_out import hold_out
 from torch_geometric_reid.pipeline.judged import Judged, fit_trusts, judge
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
+from torch_geometric_reid.pipeline.predict_links import predict_links
 from torch_geometric_reid.pipeline.prepared_gallery import Matches
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
 from torch_geometric_reid.pipeline.run_folder import save_run, to_yaml, write_rows
 from torch_geometric_reid.pipeline.train import train_ec, train_fa
-from torch_geometric_reid.pipeline.train_links import predict_links, train_links
+from torch_geometric_reid.pipeline.train_links import train_links
 from torch_geometric_reid.pipeline.trust import Trust, fit_trust, hold_out_hard
 from torch_geometric_reid.pipeline.tune import Trial, Tuning, tune
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric_reid.distance import Mahalanobis
 from torch_geometric_reid.nn import ECGCN, FAGCN, LinkGCN
 from torch_geometric_reid.pipeline.config import Config, LinkConfig
+from torch_geometric_reid.pipeline.learn_links import LinkParts
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.mixture import Mixture
 from torch_geometric_reid.pipeline.train import make_ec, make_fa
@@ -119,9 +120,8 @@ def _restore_links(tensors: Mapping[str, Tensor], config: LinkConfig) -> LinkReR
             part['vectors'], part['values'], float(part['power'])
         )
     mixture = Mixture(**_part(tensors, 'links.mixture'))
-    return LinkReRanker.restore(
-        config, metric, models['first'], models['second'], mixture
-    )
+    parts = LinkParts(metric, models['first'], models['second'], mixture, None, {})
+    return LinkReRanker.restore(config, parts)
 
 
 def _within(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,8 +12,8 @@ from torch_geometric.nn.pool.knn import KNNOutput
 from torch_geometric_reid.knn import KNNSearch, neighbor_graph
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.pipeline.predict_links import predict_links
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
-from torch_geometric_reid.pipeline.train_links import predict_links
 from torch_geometric_reid.rerank.link_profile import link_profiles
 from torch_geometric_reid.rerank.neighborhoods import GalleryNeighborhoods
 from torch_geometric_reid.rerank.sparse import InvertedLists, SparseRows, from_table

@@ -1,6 +1,5 @@
 r"""The recipe of learned links."""
 
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,38 +9,25 @@ from torch_geometric.data import Data
 from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_choice
-from torch_geometric_reid.metrics import GraphStatistics, graph_statistics
-from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.pipeline.learn_links import LinkParts, learn_links
 from torch_geometric_reid.pipeline.link_gallery import (
     LinkGallery,
     LinkTables,
     prepare,
 )
-from torch_geometric_reid.pipeline.mixture import Mixture, fit_mixture
-from torch_geometric_reid.pipeline.train_links import predict_links, train_links
+from torch_geometric_reid.pipeline.predict_links import predict_links, refine_pairs
 from torch_geometric_reid.rerank.link_profile import link_profiles
 from torch_geometric_reid.rerank.neighborhoods import both_ways
-from torch_geometric_reid.rerank.sparse import dense_product, row_dot, slice_rows
-from torch_geometric_reid.transforms import (
-    IdentityMetric,
-    MatchedDegradation,
-    PairFeatures,
-    RefinePairs,
-)
-from torch_geometric_reid.transforms.neighbor_table import (
-    PairTable,
-    listed_nodes,
-    neighbor_table,
-    pair_cosine,
-)
+from torch_geometric_reid.rerank.sparse import dense_product, slice_rows
+from torch_geometric_reid.transforms import PairFeatures
+from torch_geometric_reid.transforms.neighbor_table import listed_nodes, neighbor_table
 from torch_geometric_reid.transforms.refine_pairs import mutual_link
 
 STAGES = ('fa', 'fa+ec', 'links')
 LAMBDA = 0.4  # eq. (13)
 AHEAD = 1e-6  # of the first place before the second
-FAR = 0.05
 ROWS = 1024
 
 
@@ -103,53 +89,14 @@ class LinkReRanker:
         progress: bool = False,
         checkpoint: Checkpoint | None = None,
     ):
-        self.config = config
-        per_identity = max(2, round(y.numel() / y.unique().numel()))
-        self.metric: IdentityMetric | None = None
-        if config.metric:
-            self.metric = IdentityMetric(x, y, reference, per_identity)
-            x, reference = self.adapt(x), self.adapt(reference)
-        self.statistics: dict[str, GraphStatistics] = {}
-        self.degradation = None
-        train = Data(x=x, y=y)
-        if reference.size(0) > 1:
-            k = 2 * per_identity
-            self.statistics['train'] = graph_statistics(x, k)
-            self.statistics['gallery'] = graph_statistics(reference, k)
-            if config.degrade:
-                transform = MatchedDegradation(reference, k, seed)
-                train = transform(train)
-                self.degradation = transform.degradation
-                self.statistics['degraded'] = graph_statistics(train.x, k)
-            self._warn_if_far()
-
-        pairs = PairFeatures(config.k)(train)
-        self.first = train_links(
-            pairs, y, config, seed, progress, checkpoint, 'links_first'
-        )
-        old = pairs.x
-        pairs = self._refine(pairs, progress)
-        self.second = train_links(
-            pairs, y, config, seed + 1, progress, checkpoint, 'links_second'
-        )
-        self.mixture = self._mix(pairs, old, y, progress)
+        parts = learn_links(x, y, reference, config, seed, progress, checkpoint)
+        self._take(config, parts)
 
     @classmethod
-    def restore(
-        cls,
-        config: LinkConfig,
-        metric: IdentityMetric | None,
-        first: LinkGCN,
-        second: LinkGCN,
-        mixture: Mixture,
-    ) -> 'LinkReRanker':
-        r"""Returns what was trained before, but for the statistics and the
-        degradation, which ranking does not need.
-        """
+    def restore(cls, config: LinkConfig, parts: LinkParts) -> 'LinkReRanker':
+        r"""Returns what was trained before."""
         out = cls.__new__(cls)
-        out.config, out.metric, out.mixture = config, metric, mixture
-        out.first, out.second = first, second
-        out.degradation, out.statistics = None, {}
+        out._take(config, parts)
         return out
 
     def rank(
@@ -270,35 +217,13 @@ class LinkReRanker:
         if graph == 'gallery':
             node = torch.arange(data.num_nodes, device=query.device)
             data.gallery_mask = node < gallery.size(0)
-        pairs = self._refine(PairFeatures(self.config.k)(data), progress)
+        pairs = PairFeatures(self.config.k)(data)
+        pairs = refine_pairs(pairs, self.first, self.config, progress)
         return pairs, predict_links(self.second, pairs, self.config, progress)
 
     def adapt(self, x: Tensor) -> Tensor:
         r"""Returns features in the metric that was learned."""
         return x if self.metric is None else self.metric(Data(x=x)).x
-
-    def _refine(self, pairs: Data, progress: bool = False) -> Data:
-        link = predict_links(self.first, pairs, self.config, progress)
-        pairs.link = link.view(-1)
-        return RefinePairs(self.config.beta)(pairs)
-
-    def _mix(self, pairs: Data, old: Tensor, y: Tensor, progress: bool) -> Mixture:
-        if self.config.weights is not None:
-            weight = old.new_tensor(self.config.weights)
-            return Mixture(weight, weight.clone())
-        link = predict_links(self.second, pairs, self.config, progress)
-        neighbor = listed_nodes(pairs)
-        there, back = PairTable(neighbor, link).both_ways(neighbor)
-        similarity = torch.stack(
-            [
-                pairs.edge_attr[:, 0].view_as(link),
-                pair_cosine(old, neighbor),
-                (there + back) / 2,
-                row_dot(link_profiles(neighbor, link), neighbor),
-            ],
-            dim=-1,
-        )
-        return fit_mixture(similarity, y[neighbor] == y.view(-1, 1))
 
     def _distances(
         self,
@@ -329,6 +254,11 @@ class LinkReRanker:
                 out[rows] = self._fuse(name, similarity)
         return outs
 
+    def _take(self, config: LinkConfig, parts: LinkParts) -> None:
+        self.config = config
+        self.metric, self.first, self.second, self.mixture = parts[:4]
+        self.degradation, self.statistics = parts.degradation, parts.statistics
+
     def _fuse(self, name: str, similarity: list[Tensor]) -> Tensor:
         if name == 'fa':
             return 2 - 2 * similarity[0]
@@ -339,17 +269,6 @@ class LinkReRanker:
             first = _weigh(similarity, self.mixture.first).argmin(dim=1, keepdim=True)
             out.scatter_(1, first, out.amin(dim=1, keepdim=True) - AHEAD)
         return out
-
-    def _warn_if_far(self) -> None:
-        end = self.statistics.get('degraded', self.statistics['train'])
-        gap = end.near_cosine - self.statistics['gallery'].near_cosine
-        if abs(gap) > FAR:
-            warnings.warn(
-                f'The near neighbors of training images have a mean cosine of '
-                f'{end.near_cosine:.2f}, those of gallery images '
-                f'{end.near_cosine - gap:.2f}: what is learned may not carry over',
-                stacklevel=5,
-            )
 
 
 def _weigh(similarity: list[Tensor], weight: Tensor) -> Tensor:
