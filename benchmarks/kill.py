@@ -2,8 +2,8 @@ r"""Training that is killed at random moments, and goes on to the same weights.
 
     python benchmarks/kill.py              # ten kills, the embedded set
 
-FA-GCN, EC-GCN and the two networks of links are trained with the default options in
-a process of its own, once without a stop. Then, ten times anew, the process gets
+FA-GCN, EC-GCN and the recipe of links are trained with the default options in a
+process of its own, once without a stop. Then, ten times anew, the process gets
 SIGKILL at a random moment of that time, and another one goes on in the same folder.
 A line says what was there at the kill and whether the final weights are the same.
 """
@@ -25,16 +25,9 @@ from torch_geometric_reid import Config
 from torch_geometric_reid.atomic import digest
 from torch_geometric_reid.cli.table import format_table
 from torch_geometric_reid.datasets import Omniglot242
-from torch_geometric_reid.pipeline import (
-    Checkpoint,
-    predict_links,
-    train_ec,
-    train_fa,
-    train_links,
-)
+from torch_geometric_reid.pipeline import Checkpoint, LinkReRanker, train_ec, train_fa
 from torch_geometric_reid.pipeline.checkpoint import SUFFIX
 from torch_geometric_reid.pipeline.train import make_affinity
-from torch_geometric_reid.transforms import PairFeatures, RefinePairs
 
 STARTED = 'started'
 
@@ -48,17 +41,9 @@ def train(checkpoint: Checkpoint | None) -> str:
     with torch.no_grad():
         z = fa.encode(x, graph.edge_index, graph.edge_weight)
     ec = train_ec(z, y, config.ec, seed, checkpoint=checkpoint)
-    pairs = PairFeatures(config.links.k)(Data(x=x, y=y))
-    links = config.links
-    first = train_links(
-        pairs, y, links, seed, checkpoint=checkpoint, stage='links_first'
-    )
-    pairs.link = predict_links(first, pairs, links).view(-1)
-    pairs = RefinePairs(links.beta)(pairs)
-    second = train_links(
-        pairs, y, links, seed + 1, checkpoint=checkpoint, stage='links_second'
-    )
-    models = {'fa': fa, 'ec': ec, 'first': first, 'second': second}
+    gallery = Omniglot242('gallery')[0].x
+    links = LinkReRanker(x, y, gallery, config.links, seed, checkpoint=checkpoint)
+    models = {'fa': fa, 'ec': ec, 'first': links.first, 'second': links.second}
     return digest(
         {
             f'{name}.{key}': value

@@ -11,7 +11,12 @@ from torch_geometric_reid.datasets import FakeReID, Omniglot242
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.metrics import evaluate
 from torch_geometric_reid.nn import LinkGCN
-from torch_geometric_reid.pipeline import LinkConfig, LinkReRanker, predict_links
+from torch_geometric_reid.pipeline import (
+    Checkpoint,
+    LinkConfig,
+    LinkReRanker,
+    predict_links,
+)
 from torch_geometric_reid.pipeline.mixture import fit_mixture
 from torch_geometric_reid.rerank import k_reciprocal
 from torch_geometric_reid.transforms import PairFeatures
@@ -70,6 +75,23 @@ def test_same_seed_same_distances(links, splits):
     assert again.rank(query.x, gallery.x, 'joint').equal(expected)
     other = LinkReRanker(train.x, train.y, gallery.x, TINY, seed=1)
     assert not other.rank(query.x, gallery.x, 'joint').equal(expected)
+
+
+def test_contrast_is_a_second_pass_of_the_first_network(splits, tmp_path):
+    train, _, gallery = splits
+    weights = []
+    for value in (0.0, 3.0):
+        config = replace(TINY, num_probes=320, contrast=value)
+        with Checkpoint(tmp_path / str(value)) as checkpoint:
+            links = LinkReRanker(
+                train.x, train.y, gallery.x, config, checkpoint=checkpoint
+            )
+        names = {path.name.split('.')[0] for path in checkpoint.folder.iterdir()}
+        assert ('links_contrast' in names) == (value > 0)
+        weights.append(torch.cat([p.flatten() for p in links.first.parameters()]))
+    assert not weights[0].allclose(weights[1])
+    with pytest.raises(ValueError, match=r"'links.contrast' needs to be at least 0"):
+        LinkConfig(contrast=-1.0)
 
 
 def test_training_leaves_the_global_random_state_alone(splits):

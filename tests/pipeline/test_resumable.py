@@ -23,8 +23,10 @@ from torch_geometric_reid.pipeline import (
     train_fa,
     train_links,
 )
+from torch_geometric_reid.pipeline.link_contrast import LinkContrast
 from torch_geometric_reid.pipeline.resumable import Shuffled
 from torch_geometric_reid.transforms import PairFeatures
+from torch_geometric_reid.transforms.neighbor_table import listed_nodes
 
 FA = FAConfig(k=3, steps=9, hidden_channels=8, milestones=(3, 6))
 EC = ECConfig(
@@ -38,6 +40,13 @@ def train():
     return FakeReID('train', num_identities=12, num_channels=16)[0]
 
 
+def train_with_contrast(pairs, y, config, seed, checkpoint=None):
+    neighbor = listed_nodes(pairs)
+    link = pairs.edge_attr[:, 0].view_as(neighbor)
+    contrast = LinkContrast(pairs.x, neighbor, link, config.beta)
+    return train_links(pairs, y, config, seed, checkpoint=checkpoint, contrast=contrast)
+
+
 @pytest.fixture(scope='module')
 def trainers(train):
     pairs = PairFeatures(LINKS.k)(train)
@@ -47,6 +56,7 @@ def trainers(train):
         'ec': (train_ec, train.x, EC),
         'ec-adam': (train_ec, train.x, replace(EC, optimizer='adam', sampler='hgs')),
         'links': (train_links, pairs, LINKS),
+        'links-contrast': (train_with_contrast, pairs, LINKS),
     }
 
     def make(name):
@@ -100,7 +110,7 @@ def assert_same(model, expected):
     assert not model.training
 
 
-NAMES = ['fa', 'fa-sgd', 'ec', 'ec-adam', 'links']
+NAMES = ['fa', 'fa-sgd', 'ec', 'ec-adam', 'links', 'links-contrast']
 
 
 @pytest.mark.parametrize('name', NAMES)

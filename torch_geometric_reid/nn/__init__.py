@@ -3,6 +3,7 @@ from torch_geometric_reid.nn.loss import (
     FocalLoss,
     SupervisedContrastiveLoss,
     focal_loss,
+    listwise_loss,
     supervised_contrastive_loss,
 )
 from torch_geometric_reid.nn.models import (
@@ -25,5 +26,6 @@ __all__ = [
     'NeighborMean',
     'SupervisedContrastiveLoss',
     'focal_loss',
+    'listwise_loss',
     'supervised_contrastive_loss',
 ]

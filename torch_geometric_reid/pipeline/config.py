@@ -144,6 +144,9 @@ class LinkConfig:
         degrade: Whether training features are made as hard as the gallery's.
         without: Pair features that are left out.
         loss: "bce" (binary cross entropy) or "focal".
+        contrast: Weight of a second loss of the first network, that of a ranking by
+            the new features, with which it is trained twice more from anew. With 0
+            it is trained once.
         sampler: "hgs" or "rpgs", in training; RPGS draws k / gamma of k images.
         gamma: See sampler.
         lr: Largest learning rate.
@@ -166,6 +169,7 @@ class LinkConfig:
     degrade: bool = True
     without: tuple[str, ...] = ()
     loss: Literal['bce', 'focal'] = 'bce'
+    contrast: float = 3.0
     sampler: Literal['hgs', 'rpgs'] = 'rpgs'
     gamma: float = 1.5
     lr: float = 3e-3
@@ -182,6 +186,10 @@ class LinkConfig:
             raise ValueError(f"'links.gamma' needs to be at least 1 (got {self.gamma})")
         if self.beta <= 0:
             raise ValueError(f"'links.beta' needs to be positive (got {self.beta})")
+        if self.contrast < 0:
+            raise ValueError(
+                f"'links.contrast' needs to be at least 0 (got {self.contrast})"
+            )
         weights = self.weights
         if weights is not None and (
             len(weights) != 4 or min(weights) < 0 or sum(weights) <= 0

@@ -11,6 +11,7 @@ from torch_geometric_reid.metrics import GraphStatistics, graph_statistics
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.pipeline.link_contrast import LinkContrast
 from torch_geometric_reid.pipeline.mixture import Mixture, fit_mixture
 from torch_geometric_reid.pipeline.predict_links import predict_links, refine_pairs
 from torch_geometric_reid.pipeline.train_links import train_links
@@ -29,6 +30,7 @@ from torch_geometric_reid.transforms.neighbor_table import (
 )
 
 FAR = 0.05
+CONTRASTS = ('links_contrast', 'links_contrast_again')  # by the links before it
 
 
 class LinkParts(NamedTuple):
@@ -96,7 +98,7 @@ def learn_links(
         _warn_if_far(statistics)
 
     pairs = PairFeatures(config.k)(train)
-    first = train_links(pairs, y, config, seed, progress, checkpoint, 'links_first')
+    first = _train_first(pairs, y, config, seed, progress, checkpoint)
     old = pairs.x
     pairs = refine_pairs(pairs, first, config, progress)
     second = train_links(
@@ -104,6 +106,27 @@ def learn_links(
     )
     mixture = _mix(pairs, old, y, second, config, progress)
     return LinkParts(metric, first, second, mixture, degradation, statistics)
+
+
+def _train_first(
+    pairs: Data,
+    y: Tensor,
+    config: LinkConfig,
+    seed: int,
+    progress: bool,
+    checkpoint: Checkpoint | None,
+) -> LinkGCN:
+    first = train_links(pairs, y, config, seed, progress, checkpoint, 'links_first')
+    if config.contrast == 0:
+        return first
+    neighbor = listed_nodes(pairs)
+    for stage in CONTRASTS:
+        link = predict_links(first, pairs, config, progress)
+        contrast = LinkContrast(pairs.x, neighbor, link, config.beta)
+        first = train_links(
+            pairs, y, config, seed, progress, checkpoint, stage, contrast
+        )
+    return first
 
 
 def _mix(

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torch_geometric_reid.nn import listwise_loss
+
 STEPS = 300
 PROBES = 2048  # of more, as many are looked at
 SHARPNESS = 5.0
@@ -47,7 +49,7 @@ def fit_mixture(similarity: Tensor, same: Tensor) -> Mixture:
     probe = probe[torch.arange(size, device=probe.device) * probe.numel() // size]
     similarity, same = similarity[probe], same[probe]
     return Mixture(
-        _minimize(similarity, lambda s: _whole_loss(s, same)),
+        _minimize(similarity, lambda s: listwise_loss(s, same)),
         _minimize(similarity, lambda s: _first_loss(s, same)),
     )
 
@@ -61,10 +63,6 @@ def _minimize(similarity: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         optimizer.step()
     out = weight.detach().abs()
     return out / out.sum()
-
-
-def _whole_loss(score: Tensor, same: Tensor) -> Tensor:
-    return -(score.log_softmax(dim=1) * same).sum(dim=1).div(same.sum(dim=1)).mean()
 
 
 def _first_loss(score: Tensor, same: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from torch_geometric_reid.nn import LinkGCN, focal_loss
 from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
+from torch_geometric_reid.pipeline.link_contrast import LinkContrast
 from torch_geometric_reid.pipeline.predict_links import kept_inputs, link_input
 from torch_geometric_reid.pipeline.resumable import Resumable, Shuffled
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
@@ -34,6 +35,7 @@ def train_links(
     progress: bool = False,
     checkpoint: Checkpoint | None = None,
     stage: str = 'links',
+    contrast: LinkContrast | None = None,
 ) -> LinkGCN:
     r"""Trains a network to tell whether an image and one of its nearest show the
     same identity.
@@ -50,6 +52,8 @@ def train_links(
         checkpoint (Checkpoint, optional): Where the state is saved, and read from
             to go on. (default: :obj:`None`)
         stage (str, optional): The name of the state there. (default: :obj:`"links"`)
+        contrast (LinkContrast, optional): A second loss, which counts
+            :obj:`config.contrast` times. (default: :obj:`None`)
 
     Returns:
         The trained model, in evaluation mode.
@@ -84,6 +88,8 @@ def train_links(
         'node_attr': pairs.node_attr,
         'y': y,
     }
+    if contrast is not None:
+        inputs['target'] = contrast.target
     if training.resume(checkpoint, stage, config, seed, inputs):
         return model.eval()
     num_edges = min(config.num_edges, k)
@@ -141,6 +147,8 @@ def train_links(
                 loss = F.binary_cross_entropy_with_logits(
                     logit, batch.edge_label.to(logit.dtype)
                 )
+            if contrast is not None:
+                loss = loss + config.contrast * contrast(batch, logit)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

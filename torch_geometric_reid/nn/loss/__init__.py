@@ -3,10 +3,12 @@ from torch_geometric_reid.nn.loss.contrastive import (
     supervised_contrastive_loss,
 )
 from torch_geometric_reid.nn.loss.focal import FocalLoss, focal_loss
+from torch_geometric_reid.nn.loss.listwise import listwise_loss
 
 __all__ = [
     'FocalLoss',
     'SupervisedContrastiveLoss',
     'focal_loss',
+    'listwise_loss',
     'supervised_contrastive_loss',
 ]
