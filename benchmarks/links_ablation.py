@@ -32,6 +32,7 @@ from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
 TARGET = 70.0
 CHANGES = {
     'recipe': [{}],
+    'contrast': [{'contrast': c} for c in (0.0, 1.0, 10.0)],
     'metric': [{'metric': False}],
     'degradation': [{'degrade': False}, {'degrade': False, 'metric': False}],
     'layers': [{'num_layers': n} for n in (0, 1, 4)],

@@ -16,6 +16,7 @@ from torch_geometric_reid.pipeline.connectivity import (
 )
 from torch_geometric_reid.pipeline.hold_out import hold_out
 from torch_geometric_reid.pipeline.judged import Judged, fit_trusts, judge
+from torch_geometric_reid.pipeline.link_contrast import LinkContrast
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
 from torch_geometric_reid.pipeline.predict_links import predict_links
@@ -38,6 +39,7 @@ __all__ = [
     'GraphReRanker',
     'Judged',
     'LinkConfig',
+    'LinkContrast',
     'LinkReRanker',
     'Matches',
     'Patch',

@@ -53,7 +53,8 @@ class LinkReRanker:
     Training: :class:`~torch_geometric_reid.transforms.IdentityMetric`,
     :class:`~torch_geometric_reid.transforms.MatchedDegradation`,
     :class:`~torch_geometric_reid.transforms.PairFeatures`, a first
-    :class:`~torch_geometric_reid.nn.LinkGCN`,
+    :class:`~torch_geometric_reid.nn.LinkGCN`, which is trained again with
+    :class:`~torch_geometric_reid.pipeline.LinkContrast`,
     :class:`~torch_geometric_reid.transforms.RefinePairs` with its links, a second
     one, and the weights of :math:`d^{*}`. Ranking does the same, without the
     degradation.
