@@ -9,7 +9,7 @@ from torch_geometric.nn.pool import L2KNNIndex, MIPSKNNIndex
 from torch_geometric.nn.pool.knn import KNNIndex, KNNOutput
 
 from torch_geometric_reid.approximate import ApproximateIndex
-from torch_geometric_reid.topk import by_score_then_index, dot_rounding, stable_topk
+from torch_geometric_reid.topk import dot_rounding, stable_topk
 
 logger = logging.getLogger(__name__)
 
@@ -66,18 +66,9 @@ class ExactKNN:
         """
         score, index = self._candidates(query)
         if self_id is not None:
-            score = score.masked_fill(index == self_id.view(-1, 1), -torch.inf)
-            score, order = score.sort(dim=1, descending=True, stable=True)
-            index = index.gather(1, order)
-
+            score, index = _without(self_id, score, index)
         close = score[:, :-1] - score[:, 1:] <= self._rounding(query)
-        row = close[:, :k].any(dim=1).nonzero().view(-1)
-        if row.numel() > 0:
-            tied = F.pad(close[row], (1, 0)) | F.pad(close[row], (0, 1))
-            tied &= score[row].isfinite()
-            score[row], index[row] = self._order(
-                query[row], score[row], index[row], tied
-            )
+        self._order(query, score, index, close)
         if self.exact and 0 < k <= close.size(1):  # a tie with what was left out
             for part in close[:, k - 1].nonzero().view(-1).split(self._rows()):
                 own = None if self_id is None else self_id[part]
@@ -119,11 +110,17 @@ class ExactKNN:
         return max(1, BLOCK_ELEMENTS // self.x.size(0))
 
     def _order(
-        self, query: Tensor, score: Tensor, index: Tensor, tied: Tensor
-    ) -> KNNOutput:
-        row, place = tied.nonzero(as_tuple=True)
-        score[row, place] = self._exact(query, row, index[row, place])
-        return by_score_then_index(score, index)
+        self, query: Tensor, score: Tensor, index: Tensor, close: Tensor
+    ) -> None:
+        before, after = F.pad(close, (1, 0)), F.pad(close, (0, 1))
+        row, place = (before | after).nonzero(as_tuple=True)
+        item = index[row, place]
+        exact = self._exact(query, row, item)
+        run = (~before)[row, place].cumsum(dim=0)
+        perm = item.argsort()
+        for key in (-exact, run):
+            perm = perm[key[perm].argsort(stable=True)]
+        score[row, place], index[row, place] = exact[perm], item[perm]
 
     def _contest(
         self, query: Tensor, worst: Tensor, k: int, self_id: Tensor | None
@@ -145,5 +142,13 @@ class ExactKNN:
             if self.metric == 'sqeuclidean':
                 outs.append(-(q - x).square().sum(dim=1).to(torch.float32))
             else:
-                outs.append((q * x).sum(dim=1).to(torch.float32))
+                outs.append(torch.linalg.vecdot(q, x).to(torch.float32))
         return torch.cat(outs)
+
+
+def _without(item: Tensor, score: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    # Leaves out an item of each row, or the last one if the row lacks it.
+    kept = index != item.view(-1, 1)
+    kept[:, -1] &= ~kept.all(dim=1)
+    size = (index.size(0), index.size(1) - 1)
+    return score[kept].view(size), index[kept].view(size)

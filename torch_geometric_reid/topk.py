@@ -21,7 +21,7 @@ def stable_topk(score: Tensor, k: int) -> KNNOutput:
             full = score[cuts_tie].sort(dim=1, descending=True, stable=True)
             value[cuts_tie] = full.values[:, :k]
             index[cuts_tie] = full.indices[:, :k]
-    return by_score_then_index(value, index)
+    return _by_score_then_index(value, index)
 
 
 def dot_rounding(dim: int) -> float:
@@ -31,14 +31,7 @@ def dot_rounding(dim: int) -> float:
     return torch.finfo(torch.float32).eps * (16 + dim**0.5)
 
 
-def by_score_then_index(score: Tensor, index: Tensor) -> KNNOutput:
-    r"""Returns the entries of each row by descending score, equal ones by ascending
-    index.
-
-    Args:
-        score (torch.Tensor): The scores :math:`(M, k)`.
-        index (torch.Tensor): The indices of their items :math:`(M, k)`.
-    """
+def _by_score_then_index(score: Tensor, index: Tensor) -> KNNOutput:
     index, perm = index.sort(dim=1)
     score, order = score.gather(1, perm).sort(dim=1, descending=True, stable=True)
     return KNNOutput(score, index.gather(1, order))
