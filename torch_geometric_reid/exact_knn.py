@@ -56,11 +56,13 @@ class ExactKNN:
             )
 
     def __call__(self, query: Tensor, k: int, self_id: Tensor | None) -> KNNOutput:
-        r"""Returns the :obj:`k` nearest items of each query, best first.
+        r"""Returns the :obj:`k` nearest items of each query, best first, and their
+        scores, both of shape :math:`(M, k)`.
 
         Args:
             query (torch.Tensor): The queries :math:`(M, d)`.
-            k (int): The number of items, less than the number of candidates.
+            k (int): The number of items, at most :obj:`size`, or one less with
+                :obj:`self_id`.
             self_id (torch.Tensor, optional): The item :math:`(M)` that each query
                 is, which is none of its neighbours.
         """

@@ -17,6 +17,7 @@ from torch_geometric_reid.pipeline import (
     LinkReRanker,
     predict_links,
 )
+from torch_geometric_reid.pipeline.learn_links import CONTRASTS
 from torch_geometric_reid.pipeline.mixture import fit_mixture
 from torch_geometric_reid.rerank import k_reciprocal
 from torch_geometric_reid.transforms import PairFeatures
@@ -77,7 +78,7 @@ def test_same_seed_same_distances(links, splits):
     assert not other.rank(query.x, gallery.x, 'joint').equal(expected)
 
 
-def test_contrast_is_a_second_pass_of_the_first_network(splits, tmp_path):
+def test_contrast_trains_the_first_network_twice_more(splits, tmp_path):
     train, _, gallery = splits
     weights = []
     for value in (0.0, 3.0):
@@ -87,11 +88,13 @@ def test_contrast_is_a_second_pass_of_the_first_network(splits, tmp_path):
                 train.x, train.y, gallery.x, config, checkpoint=checkpoint
             )
         names = {path.name.split('.')[0] for path in checkpoint.folder.iterdir()}
-        assert ('links_contrast' in names) == (value > 0)
+        assert names >= {'links_first', 'links_second'}
+        assert names.issuperset(CONTRASTS) == (value > 0)
         weights.append(torch.cat([p.flatten() for p in links.first.parameters()]))
     assert not weights[0].allclose(weights[1])
-    with pytest.raises(ValueError, match=r"'links.contrast' needs to be at least 0"):
-        LinkConfig(contrast=-1.0)
+    for bad in (-1.0, float('nan'), float('inf')):
+        with pytest.raises(ValueError, match=r"'links.contrast' needs to be a number"):
+            LinkConfig(contrast=bad)
 
 
 def test_training_leaves_the_global_random_state_alone(splits):

@@ -2,6 +2,7 @@ r"""Options of the pipeline. Their defaults fit two CPU cores; :obj:`paper` hold
 the paper's sizes.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -151,8 +152,7 @@ class LinkConfig:
         gamma: See sampler.
         lr: Largest learning rate.
         weight_decay: Weight decay.
-        num_probes: Sub-graphs seen in training by each of the two networks (with
-            repetition).
+        num_probes: Sub-graphs seen in each training of a network (with repetition).
         batch_size: Sub-graphs in a step.
         weights: Weights of new features, old features, links and profiles in the
             distance; by default learned.
@@ -186,9 +186,10 @@ class LinkConfig:
             raise ValueError(f"'links.gamma' needs to be at least 1 (got {self.gamma})")
         if self.beta <= 0:
             raise ValueError(f"'links.beta' needs to be positive (got {self.beta})")
-        if self.contrast < 0:
+        if not 0 <= self.contrast < math.inf:
             raise ValueError(
-                f"'links.contrast' needs to be at least 0 (got {self.contrast})"
+                f"'links.contrast' needs to be a number of at least 0 "
+                f'(got {self.contrast})'
             )
         weights = self.weights
         if weights is not None and (

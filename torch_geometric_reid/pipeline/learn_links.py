@@ -30,7 +30,7 @@ from torch_geometric_reid.transforms.neighbor_table import (
 )
 
 FAR = 0.05
-CONTRASTS = ('links_contrast', 'links_contrast_again')  # by the links before it
+CONTRASTS = ('links_contrast', 'links_contrast_again')
 
 
 class LinkParts(NamedTuple):
@@ -77,6 +77,9 @@ def learn_links(
             (default: :obj:`False`)
         checkpoint (Checkpoint, optional): Where states are saved, and read from to
             go on. (default: :obj:`None`)
+
+    Raises:
+        ValueError: If a state belongs to other data or options.
     """
     per_identity = max(2, round(y.numel() / y.unique().numel()))
     metric = None
@@ -100,7 +103,8 @@ def learn_links(
     pairs = PairFeatures(config.k)(train)
     first = _train_first(pairs, y, config, seed, progress, checkpoint)
     old = pairs.x
-    pairs = refine_pairs(pairs, first, config, progress)
+    link = predict_links(first, pairs, config, progress)
+    pairs = refine_pairs(pairs, link, config)
     second = train_links(
         pairs, y, config, seed + 1, progress, checkpoint, 'links_second'
     )
@@ -119,6 +123,7 @@ def _train_first(
     first = train_links(pairs, y, config, seed, progress, checkpoint, 'links_first')
     if config.contrast == 0:
         return first
+    # Each of them ranks along the links of the network before it.
     neighbor = listed_nodes(pairs)
     for stage in CONTRASTS:
         link = predict_links(first, pairs, config, progress)

@@ -42,11 +42,14 @@ class LinkContrast:
 
         Args:
             batch (Data): The sub-graphs of :math:`B` probes, each with as many
-                images, with :obj:`n_id` and :obj:`edge_label` :math:`(B K)`.
+                images, with :obj:`n_id`, :obj:`num_sampled_nodes` and
+                :obj:`edge_label` :math:`(B K)`.
             logit (torch.Tensor): The logits of the links :math:`(B K)`.
         """
-        num_probes = batch.num_sampled_nodes[0]
-        probe, image = batch.n_id[:num_probes], batch.n_id[num_probes:]
+        num_probes, num_images = batch.num_sampled_nodes[:2]
+        probe, image = batch.n_id[: num_probes + num_images].split(
+            [num_probes, num_images]
+        )
         image = image.view(num_probes, -1)
         weight = logit.sigmoid().view_as(image).unsqueeze(1)
         z = self.beta * self.x[probe] + (weight @ self.x[image]).squeeze(1)

@@ -12,14 +12,14 @@ from torch_geometric.nn.pool.knn import KNNOutput
 from torch_geometric_reid.knn import KNNSearch, neighbor_graph
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.config import LinkConfig
-from torch_geometric_reid.pipeline.predict_links import predict_links
+from torch_geometric_reid.pipeline.predict_links import predict_links, refine_pairs
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.rerank.link_profile import link_profiles
 from torch_geometric_reid.rerank.neighborhoods import GalleryNeighborhoods
 from torch_geometric_reid.rerank.sparse import InvertedLists, SparseRows, from_table
 from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.topk import dot_rounding
-from torch_geometric_reid.transforms import FuseEdges, LinkInput, RefinePairs
+from torch_geometric_reid.transforms import FuseEdges, LinkInput
 from torch_geometric_reid.transforms.neighbor_table import listed_nodes
 from torch_geometric_reid.transforms.pair_features import (
     PAIR_FEATURES,
@@ -268,8 +268,7 @@ def prepare(
     """
     pairs = describe_graph(Data(x=x), table)
     link = predict_links(first, pairs, config, progress)
-    pairs.link = link.view(-1)
-    pairs = RefinePairs(config.beta)(pairs)
+    pairs = refine_pairs(pairs, link, config)
     new_link = predict_links(second, pairs, config, progress)
     neighbor = listed_nodes(pairs)
     score = pairs.edge_attr[:, 0].view_as(neighbor).contiguous()

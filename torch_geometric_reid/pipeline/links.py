@@ -95,7 +95,9 @@ class LinkReRanker:
 
     @classmethod
     def restore(cls, config: LinkConfig, parts: LinkParts) -> 'LinkReRanker':
-        r"""Returns what was trained before."""
+        r"""Returns what was trained before. Ranking needs neither statistics nor
+        degradation.
+        """
         out = cls.__new__(cls)
         out._take(config, parts)
         return out
@@ -219,7 +221,8 @@ class LinkReRanker:
             node = torch.arange(data.num_nodes, device=query.device)
             data.gallery_mask = node < gallery.size(0)
         pairs = PairFeatures(self.config.k)(data)
-        pairs = refine_pairs(pairs, self.first, self.config, progress)
+        link = predict_links(self.first, pairs, self.config, progress)
+        pairs = refine_pairs(pairs, link, self.config)
         return pairs, predict_links(self.second, pairs, self.config, progress)
 
     def adapt(self, x: Tensor) -> Tensor:
@@ -257,7 +260,8 @@ class LinkReRanker:
 
     def _take(self, config: LinkConfig, parts: LinkParts) -> None:
         self.config = config
-        self.metric, self.first, self.second, self.mixture = parts[:4]
+        self.metric, self.mixture = parts.metric, parts.mixture
+        self.first, self.second = parts.first, parts.second
         self.degradation, self.statistics = parts.degradation, parts.statistics
 
     def _fuse(self, name: str, similarity: list[Tensor]) -> Tensor:

@@ -74,19 +74,15 @@ def predict_links(
     return torch.cat(outs)
 
 
-def refine_pairs(
-    pairs: Data, first: LinkGCN, config: LinkConfig, progress: bool = False
-) -> Data:
-    r"""Returns the graph of the features that the first network's links make, see
+def refine_pairs(pairs: Data, link: Tensor, config: LinkConfig) -> Data:
+    r"""Returns the graph of the features that links make, see
     :class:`~torch_geometric_reid.transforms.RefinePairs`.
 
     Args:
         pairs (Data): See :meth:`predict_links`.
-        first (LinkGCN): The first network.
+        link (torch.Tensor): The links :math:`(N, K)` of the first network.
         config (LinkConfig): The options.
-        progress (bool, optional): See :meth:`predict_links`. (default: :obj:`False`)
     """
-    link = predict_links(first, pairs, config, progress)
     pairs.link = link.view(-1)
     return RefinePairs(config.beta)(pairs)
 

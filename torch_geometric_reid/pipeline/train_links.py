@@ -83,10 +83,10 @@ def train_links(
     generator = torch.Generator().manual_seed(seed)
     training = Resumable(model, optimizer, scheduler, generator)
     inputs = {
+        'y': y,
         'neighbor': neighbor,
         'edge_attr': pairs.edge_attr,
         'node_attr': pairs.node_attr,
-        'y': y,
     }
     if contrast is not None:
         inputs['target'] = contrast.target

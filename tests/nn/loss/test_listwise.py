@@ -44,6 +44,16 @@ def test_listwise_loss_with_scores_of_any_size():
     assert listwise_loss(score, torch.tensor([[0, 1, 0]])).item() == 2e4
 
 
+def test_listwise_loss_without_some_images():
+    score = torch.tensor([[1.0, -torch.inf, 0.5], [2.0, 0.0, -torch.inf]])
+    same = torch.tensor([[1, 0, 0], [0, 1, 0]])
+    alone = [
+        listwise_loss(s[s.isfinite()].view(1, 2), t[s.isfinite()].view(1, 2))
+        for s, t in zip(score, same, strict=True)
+    ]
+    assert listwise_loss(score, same).item() == pytest.approx(sum(alone).item() / 2)
+
+
 @pytest.mark.parametrize('shapes', [((3,), (3,)), ((2, 3), (3, 2))])
 def test_listwise_loss_needs_one_shape(shapes):
     score, same = torch.zeros(shapes[0]), torch.zeros(shapes[1])

@@ -11,7 +11,8 @@ def listwise_loss(score: Tensor, same: Tensor) -> Tensor:
         \log \frac{\exp s_j}{\sum_k \exp s_k}
 
     Args:
-        score (torch.Tensor): The scores :math:`(N, K)` of the images of each probe.
+        score (torch.Tensor): The scores :math:`(N, K)` of the images of each probe,
+            :math:`-\infty` for one that is not there.
         same (torch.Tensor): Whether they show its identity :math:`(N, K)`.
 
     Returns:
@@ -30,5 +31,6 @@ def listwise_loss(score: Tensor, same: Tensor) -> Tensor:
             f'{list(score.shape)} and {list(same.shape)})'
         )
     num_matches = same.sum(dim=1)
-    loss = -(score.log_softmax(dim=1) * same).sum(dim=1) / num_matches.clamp(min=1)
+    log_prob = score.log_softmax(dim=1).masked_fill(same == 0, 0)
+    loss = -log_prob.sum(dim=1) / num_matches.clamp(min=1)
     return loss.sum() / (num_matches > 0).sum().clamp(min=1)
