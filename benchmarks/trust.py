@@ -68,8 +68,7 @@ def opened(
         distance = rank(query.x, gallery.x).masked_fill(~counts, torch.inf)
         nearest, index = distance.min(dim=1)
         match = same.gather(1, index.view(-1, 1)).view(-1)
-        best = trust.probability(nearest)
-        accepted = ~trust.none_of_these(best, UNKNOWN_FPR)
+        accepted = ~trust.none_of_these(nearest, UNKNOWN_FPR)
         right = torch.where(known, accepted & match, ~accepted)
         rows.append(
             {

@@ -75,8 +75,8 @@ def test_none_of_these(trust):
     query, gallery = draw('query', 1), draw('gallery', 1)
     away = torch.isin(query.y, query.y.unique()[::2])
     gallery = gallery.subgraph(~torch.isin(gallery.y, query.y[away]))
-    prob = trust.probability(pairwise_distance(query.x, gallery.x)).amax(dim=1)
-    masks = [trust.none_of_these(prob, fpr) for fpr in (0.0, 0.1, 0.5, 1.0)]
+    nearest = pairwise_distance(query.x, gallery.x).amin(dim=1)
+    masks = [trust.none_of_these(nearest, fpr) for fpr in (0.0, 0.1, 0.5, 1.0)]
     assert 0.8 < masks[1][away].double().mean() < 0.97
     assert masks[1][~away].double().mean() < masks[1][away].double().mean() - 0.1
     assert not masks[3].any()
@@ -85,10 +85,22 @@ def test_none_of_these(trust):
 
 
 def test_share_of_strangers_is_kept():
-    trust = Trust(*[torch.zeros(1)] * 4, torch.tensor([0.9, 0.8, 0.8, 0.1]))
-    best = torch.tensor([0.95, 0.9, 0.8, 0.1, 0.0])
+    trust = Trust(*[torch.zeros(1)] * 4, torch.tensor([0.1, 0.2, 0.2, 0.9]))
+    nearest = torch.tensor([0.05, 0.1, 0.2, 0.9, 1.0])
     for fpr, accepted in [(0.0, 1), (0.25, 2), (0.5, 2), (0.75, 3), (1.0, 5)]:
-        assert int((~trust.none_of_these(best, fpr)).sum()) == accepted
+        assert int((~trust.none_of_these(nearest, fpr)).sum()) == accepted
+
+
+def test_strangers_nearer_than_any_pair_of_two_identities():
+    # Probabilities of all near images are one, of which a threshold could make
+    # nothing.
+    near, far = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([1.0, 1.1, 1.2])
+    trust = Trust(near, torch.full((3,), 5.0), *[torch.zeros(1)] * 2, far / 10)
+    assert trust.probability(near / 5).unique().numel() == 1
+    assert trust.none_of_these(torch.tensor([0.05, 0.115]), 0.4).tolist() == [
+        False,
+        True,
+    ]
 
 
 def test_state(trust):

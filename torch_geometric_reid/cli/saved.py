@@ -86,10 +86,9 @@ def run_query(args: Any) -> None:
         rows.append(row)
     print(f'# graph: {matches.graph}')
     print(format_table(rows))
-    if ranker.trust is not None and matches.probability is not None:
-        best = matches.probability[:, 0]
-        if bool(ranker.trust.none_of_these(best)[0]):
-            print('# none of these: the gallery may not show this identity')
+    trust = None if matches.probability is None else ranker.trust
+    if trust is not None and bool(trust.none_of_these(matches.distance[:, 0])[0]):
+        print('# none of these: the gallery may not show this identity')
     if args.json is not None:
         write_json(args.json, rows)
 

@@ -34,8 +34,8 @@ class Trust:
         fpr: The share of held-out pairs of two identities that is accepted
             :math:`(R)`, ascending.
         threshold_at: The probability from which on that is so :math:`(R)`.
-        stranger: The largest probability of each held-out probe whose identity was
-            removed from the gallery :math:`(U)`, descending.
+        stranger_distance: The smallest distance of each held-out probe whose identity
+            was removed from the gallery :math:`(U)`, ascending.
         graph: The graph whose distances these are, if it is known:
             :meth:`GraphReRanker.query <torch_geometric_reid.GraphReRanker.query>` gives
             no probabilities in another one.
@@ -45,7 +45,7 @@ class Trust:
     logit: Tensor
     fpr: Tensor
     threshold_at: Tensor
-    stranger: Tensor
+    stranger_distance: Tensor
     graph: str | None = None
 
     def __post_init__(self) -> None:
@@ -97,9 +97,8 @@ class Trust:
         for part in parts:
             stays = ~torch.isin(gallery.y, part)
             away = torch.isin(query.y, part)
-            distance = rank(query.x, gallery.x[stays])[away]
-            outs.append(out.probability(distance.amin(dim=1)))
-        out.stranger = torch.cat(outs).sort(descending=True).values
+            outs.append(rank(query.x, gallery.x[stays])[away].amin(dim=1))
+        out.stranger_distance = torch.cat(outs).sort().values
         return out
 
     def probability(self, distance: Tensor) -> Tensor:
@@ -126,11 +125,13 @@ class Trust:
         """
         return float(self.threshold_at[last_point(self.fpr, fpr)])
 
-    def none_of_these(self, best: Tensor, fpr: float = 0.1) -> Tensor:
+    def none_of_these(self, nearest: Tensor, fpr: float = 0.1) -> Tensor:
         r"""Returns for each probe whether the gallery does not show its identity.
 
+        Distances decide, not probabilities, which are equal for all that are near.
+
         Args:
-            best (torch.Tensor): The largest probability :math:`(Q)` of each probe
+            nearest (torch.Tensor): The smallest distance :math:`(Q)` of each probe
                 over the gallery.
             fpr (float, optional): The wanted share in :math:`[0, 1]` of probes of
                 unknown identity that are taken for a known one.
@@ -139,12 +140,12 @@ class Trust:
         Raises:
             ValueError: If :obj:`fpr` is out of range.
         """
-        num = self.stranger.numel()
+        num = self.stranger_distance.numel()
         rate = torch.arange(num + 1, dtype=torch.float64) / num
         accepted = last_point(rate, fpr)
         if accepted == num:
-            return torch.zeros_like(best, dtype=torch.bool)
-        return best <= self.stranger[accepted]
+            return torch.zeros_like(nearest, dtype=torch.bool)
+        return nearest >= self.stranger_distance[accepted]
 
     def state_dict(self) -> dict[str, Tensor]:
         r"""Returns all of it as tensors."""
