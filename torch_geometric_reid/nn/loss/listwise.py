@@ -22,6 +22,7 @@ def listwise_loss(score: Tensor, same: Tensor) -> Tensor:
         ValueError: If shapes do not fit.
 
     Example:
+        >>> import torch
         >>> listwise_loss(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
         tensor(1.3863)
     """
