@@ -64,6 +64,11 @@ def test_supervised_contrastive_loss_in_blocks(monkeypatch, include_self):
     )
     assert torch.allclose(whole[0], parts[0], atol=1e-12)
     assert torch.allclose(whole[1], parts[1], atol=1e-12)
+    monkeypatch.setattr('torch_geometric_reid.nn.loss.contrastive.KEPT_BYTES', 50)
+    again = value_and_grad(
+        lambda z: supervised_contrastive_loss(z, y, 0.1, include_self), z
+    )
+    assert torch.equal(parts[1], again[1])
 
 
 def test_supervised_contrastive_loss_survives_small_temperatures():

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from itertools import combinations_with_replacement
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch_geometric_reid.checks import check_ids
 
 BLOCK_ROWS = 512  # similarities are held in blocks of 512 x 512
 BLOCK_ROWS_CUDA = 8192  # where a block has to be worth the launch of its kernels
+KEPT_BYTES = 2**29  # of similarities are kept for the gradient, never more
 
 
 def supervised_contrastive_loss(
@@ -34,9 +36,10 @@ def supervised_contrastive_loss(
     both; there, an item without another of its identity contributes zero.
 
     Value and gradient are exact. The :math:`N \times N` similarities are
-    symmetric and visited in blocks of the upper triangle, so that memory grows
-    with :math:`N` only; the positives need class sums alone. On a GPU nothing waits
-    for a result. The gradient can not be differentiated again. Under
+    symmetric and visited in blocks of the upper triangle. Up to half a GiB of them
+    (:math:`N` of 16,000) is kept for the gradient; more is computed again, so that
+    memory grows with :math:`N` only. The positives need class sums alone. On a GPU
+    nothing waits for a result. The gradient can not be differentiated again. Under
     :class:`torch.autocast` the products are of its type, sums of the features'.
 
     Args:
@@ -117,11 +120,17 @@ class _SupervisedContrastive(torch.autograd.Function):
         device, ctx.dtype = z.device.type, z.dtype
         if torch.is_autocast_enabled(device):
             ctx.dtype = torch.get_autocast_dtype(device)
-        for rows, cols, score in _blocks(z, ctx.dtype, temperature, include_self):
+        kept: list[Tensor] = []
+        keep = z.requires_grad and z.size(0) ** 2 / 2 <= KEPT_BYTES / z.element_size()
+        scores = _scores(z, ctx.dtype, temperature, include_self)
+        for (rows, cols), score in zip(_blocks(z), scores, strict=True):
             lse[rows] = torch.logaddexp(lse[rows], score.logsumexp(1))
             if rows != cols:
                 lse[cols] = torch.logaddexp(lse[cols], score.logsumexp(0))
-        ctx.save_for_backward(z, lse.masked_fill(active == 0, torch.inf), positive)
+            if keep:
+                kept.append(score)
+        lse_or_inf = lse.masked_fill(active == 0, torch.inf)
+        ctx.save_for_backward(z, lse_or_inf, positive, *kept)
         ctx.temperature, ctx.include_self = temperature, include_self
         lse = lse.masked_fill(active == 0, 0)
         return (lse - (z * positive).sum(1) / temperature).mean()
@@ -129,12 +138,11 @@ class _SupervisedContrastive(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, lse, positive = ctx.saved_tensors
+        z, lse, positive, *kept = ctx.saved_tensors
         out = -2 * positive
         low = z.to(ctx.dtype)
-        for rows, cols, score in _blocks(
-            z, ctx.dtype, ctx.temperature, ctx.include_self
-        ):
+        scores = kept or _scores(z, ctx.dtype, ctx.temperature, ctx.include_self)
+        for (rows, cols), score in zip(_blocks(z), scores, strict=True):
             weight = (score - lse[rows].view(-1, 1)).exp_()
             weight += (score - lse[cols]).exp_()
             weight = weight.to(ctx.dtype)
@@ -155,17 +163,19 @@ def _class_sums(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return sums[place], ptr.diff()[place]
 
 
-def _blocks(
-    z: Tensor, dtype: torch.dtype, temperature: float, include_self: bool
-) -> Iterator[tuple[slice, slice, Tensor]]:
+def _blocks(z: Tensor) -> Iterator[tuple[slice, slice]]:
     size = BLOCK_ROWS_CUDA if z.is_cuda else BLOCK_ROWS
     starts = range(0, z.size(0), size)
-    for i in starts:
-        rows = slice(i, i + size)
-        for j in starts[i // size :]:
-            cols = slice(j, j + size)
-            score = (z[rows] / temperature).to(dtype) @ z[cols].to(dtype).t()
-            score = score.to(z.dtype)
-            if i == j and not include_self:
-                score.fill_diagonal_(-torch.inf)
-            yield rows, cols, score
+    for i, j in combinations_with_replacement(starts, 2):
+        yield slice(i, i + size), slice(j, j + size)
+
+
+def _scores(
+    z: Tensor, dtype: torch.dtype, temperature: float, include_self: bool
+) -> Iterator[Tensor]:
+    for rows, cols in _blocks(z):
+        score = (z[rows] / temperature).to(dtype) @ z[cols].to(dtype).t()
+        score = score.to(z.dtype)
+        if rows == cols and not include_self:
+            score.fill_diagonal_(-torch.inf)
+        yield score
