@@ -10,8 +10,9 @@ lie in huge pages on both sides, as PyTorch does on Linux where the environment 
 THP_MEM_ALLOC_ENABLE=1; in EC-GCN's training, tensors that are freed are given back
 at once on both sides, which takes less memory (in inference it would take a quarter to
 a third more time). The floor is what the arithmetic alone would take: the
-operations that no exact saving removes over the measured rate of matrix products, or
-the bytes that have to be read and written over the measured bandwidth of a copy.
+operations that no exact saving removes over the rate of matrix products, or the bytes
+that have to be read and written over the bandwidth of a copy, both measured before and
+after the stage, since a shared machine changes within minutes.
 
 What the other side leaves out is in its favour: padded EC-GCN is given its sub-graphs,
 while ours samples them within the time; torchreid is given distances.
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,11 +189,8 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         knn(x[QUERY:], 300).index,
     )
     np.savez(folder / 'case.npz', **{k: v.numpy() for k, v in case._asdict().items()})
-    floor = measure_rates()
-    print(
-        f'{date.today()}, {torch.get_num_threads()} threads: {floor.gflops:.0f} '
-        f'GFLOP/s in a product of 2048, {floor.gbytes:.1f} GB/s in a copy\n'
-    )
+    rates = [measure_rates()]
+    print(f'{date.today()}, {torch.get_num_threads()} threads\n')
     print(
         '| stage | for a | ours | other side | ratio | floor | share of floor | '
         'GB | other side | ratio | difference |\n' + '| --- ' * 2 + '| ---: ' * 9 + '|'
@@ -206,7 +205,9 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
                     __file__, '--work', name, '--folder', str(folder),
                     threads=stage.threads, give_back=stage.name.startswith(GIVES_BACK),
                 )  # fmt: skip
+        rates.append(measure_rates())
         ours, other = done[stage.ours], done[stage.plain]
+        floor = Floor(*map(mean, zip(*rates[-2:], strict=True)))
         least = stage.floor(floor._replace(**sizes(folder)))
         print(
             f'| {stage.name} | {stage.unit} | {duration(ours["seconds"])} | '
@@ -217,8 +218,13 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
             f'{difference(stage, folder)} |',
             flush=True,
         )
+    gflops, gbytes, *_ = zip(*rates, strict=True)
+    print(
+        f'\na product of 2048 had {min(gflops):.0f} to {max(gflops):.0f} GFLOP/s, '
+        f'a copy {min(gbytes):.1f} to {max(gbytes):.1f} GB/s'
+    )
     nodes, edges = sizes(folder).values()
-    print(f'\na sub-graph has {nodes:.0f} nodes of {CAPACITY} and {edges:.0f} edges')
+    print(f'a sub-graph has {nodes:.0f} nodes of {CAPACITY} and {edges:.0f} edges')
 
 
 def sizes(folder: Path) -> dict[str, float]:
