@@ -28,6 +28,7 @@ from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.metrics import evaluate
 from torch_geometric_reid.pipeline import LinkConfig, hold_out
 from torch_geometric_reid.transforms.identity_metric import within_identity
+from torch_geometric_reid.transforms.pair_features import PAIR_FEATURES
 from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
 
 TARGET = 70.0
@@ -54,8 +55,11 @@ CHANGES = {
         {'sampler': 'hgs', 'loss': 'focal'},
     ],
     'features': [
-        *({'without': (f, f'{f}_before')} for f in REFINED_FEATURES[:6]),
-        *({'without': (f,)} for f in REFINED_FEATURES[12:]),
+        *(
+            {'without': (f, f'{f}_before')}
+            for f in REFINED_FEATURES[: len(PAIR_FEATURES)]
+        ),
+        *({'without': (f,)} for f in REFINED_FEATURES[2 * len(PAIR_FEATURES) :]),
     ],
 }
 

@@ -20,7 +20,6 @@ from torch import Tensor
 from torch_geometric_reid.pipeline import GraphReRanker
 from torch_geometric_reid.pipeline.link_gallery import LinkTables
 from torch_geometric_reid.rerank.sparse import from_table, resize
-from torch_geometric_reid.transforms.pair_features import describe_nodes
 
 TRAIN, DIM = 3000, 512
 BOUNDS = (0, 1e-6, 1e-4)
@@ -45,15 +44,11 @@ def list_change(before: Tensor, after: Tensor) -> Tensor:
 
 
 def changes(before: LinkTables, after: LinkTables) -> dict[str, Tensor]:
-    def hood(of: LinkTables) -> Tensor:
-        return describe_nodes(of.score, of.neighbor)
-
     def links(neighbor: Tensor, link: Tensor) -> Tensor:
         return from_table(neighbor, len(neighbor), value=link)
 
     return {
         'lists': list_change(before.neighbor, after.neighbor),
-        'neighborhoods': sparse_change(hood(before), hood(after)),
         'links': sparse_change(
             links(before.neighbor, before.link), links(after.neighbor, after.link)
         ),

@@ -133,13 +133,13 @@ def test_links_equal_sub_graphs_built_one_by_one(splits, masked):
         data.gallery_mask = torch.arange(70) < 60
     pairs = PairFeatures(TINY.k)(data)
     torch.manual_seed(0)
-    model = LinkGCN(6, 16)
-    model(torch.randn(99, 6), torch.empty(2, 0, dtype=torch.long))
+    model = LinkGCN(5, 16)
+    model(torch.randn(99, 5), torch.empty(2, 0, dtype=torch.long))
     model.eval()
     out = predict_links(model, pairs, TINY)
 
     neighbor = pairs.edge_index[0].as_tensor().view(70, -1)
-    attr = pairs.edge_attr.view(70, -1, 6)
+    attr = pairs.edge_attr.view(70, -1, 5)
     cosine = x @ x.t()
     for p in range(70):
         nodes = [p, *neighbor[p].tolist()]

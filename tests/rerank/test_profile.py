@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torch_geometric_reid.rerank import link_profiles, profile
-from torch_geometric_reid.rerank.neighborhoods import both_ways
+from torch_geometric_reid.rerank.link_profile import both_ways
 
 
 def table(num_nodes, k, seed):

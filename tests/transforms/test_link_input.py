@@ -28,7 +28,7 @@ def batches(pairs, sampler, transform):
 @pytest.mark.parametrize('drawn', [False, True])
 def test_nodes_and_edges_equal_a_slow_form(pairs, drawn):
     neighbor = pairs.edge_index[0].as_tensor().view(50, K)
-    attr = pairs.edge_attr.view(50, K, 6)
+    attr = pairs.edge_attr.view(50, K, 5)
     if drawn:
         sampler = RandomProbabilityGallerySampler(
             neighbor, torch.arange(50) % 3, (6, 0), EDGES, gamma=1.5

@@ -31,7 +31,7 @@ def test_refined_pairs_equal_a_dense_form():
     assert torch.allclose(out.x, z, atol=1e-6)
     plain = PairFeatures(9)(Data(x=out.x))
     assert torch.equal(out.edge_index.as_tensor(), plain.edge_index.as_tensor())
-    assert torch.allclose(out.edge_attr[:, :6], plain.edge_attr, atol=1e-5)
+    assert torch.allclose(out.edge_attr[:, :5], plain.edge_attr, atol=1e-5)
     assert out.edge_attr.shape == (360, len(REFINED_FEATURES))
     assert out.node_attr.shape == (40, len(REFINED_FEATURES))
     assert 'link' not in out
@@ -40,16 +40,14 @@ def test_refined_pairs_equal_a_dense_form():
     profile = F.normalize((link + link.t()) / 2 + torch.eye(40))
     expected = [link[node, neighbor], link[neighbor, node]]
     expected.append((profile @ profile.t())[node, neighbor])
-    assert torch.allclose(out.edge_attr[:, 12:], torch.stack(expected, 1), atol=1e-5)
+    assert torch.allclose(out.edge_attr[:, 10:], torch.stack(expected, 1), atol=1e-5)
 
-    before = {
-        name: dense(data, data.edge_attr[:, i]) for i, name in enumerate('abcdef')
-    }
+    before = {name: dense(data, data.edge_attr[:, i]) for i, name in enumerate('abcde')}
     both = dense(data, torch.ones(360))[node, neighbor] > 0
-    for i, name in enumerate('abcdef'):  # of pairs that were there before
+    for i, name in enumerate('abcde'):  # of pairs that were there before
         old = before[name][node, neighbor][both]
-        assert torch.allclose(out.edge_attr[both, 6 + i], old, atol=1e-5)
-    assert torch.allclose(out.edge_attr[:, 6], (x @ x.t())[node, neighbor], atol=1e-6)
+        assert torch.allclose(out.edge_attr[both, 5 + i], old, atol=1e-5)
+    assert torch.allclose(out.edge_attr[:, 5], (x @ x.t())[node, neighbor], atol=1e-6)
 
 
 def test_probes_change_nothing_for_others():

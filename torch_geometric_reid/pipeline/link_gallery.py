@@ -15,7 +15,6 @@ from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.predict_links import predict_links, refine_pairs
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.rerank.link_profile import link_profiles
-from torch_geometric_reid.rerank.neighborhoods import GalleryNeighborhoods
 from torch_geometric_reid.rerank.sparse import InvertedLists, SparseRows, from_table
 from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.topk import dot_rounding
@@ -26,8 +25,6 @@ from torch_geometric_reid.transforms.pair_features import (
     describe_graph,
     describe_rows,
     describe_selves,
-    hood_score,
-    hood_table,
 )
 from torch_geometric_reid.transforms.refine_pairs import kept_features
 
@@ -92,9 +89,6 @@ class Graph:
         self.items = KNNSearch(x, self.neighbor.size(1), backend='torch')
         self.model = model
         self.config = config
-        self.hoods = GalleryNeighborhoods(
-            hood_score(self.score), hood_table(self.neighbor)
-        )
         self.profiles = link_profiles(self.neighbor, link)
         k = self.neighbor.size(1)
         self.rounding = dot_rounding(x.size(1))
@@ -113,27 +107,15 @@ class Graph:
         r"""Returns the nearest images of probes :math:`(Q, K)`."""
         return self.items.search(probe)
 
-    def describe(
-        self, cosine: Tensor, table: KNNOutput, other: Tensor, hood: Tensor
-    ) -> Tensor:
-        r"""Returns the features of pairs of probes and images
-        :math:`(Q, M, 6)`.
+    def describe(self, cosine: Tensor, table: KNNOutput, other: Tensor) -> Tensor:
+        r"""Returns the features of pairs of probes and images :math:`(Q, M, 5)`.
 
         Args:
             cosine (torch.Tensor): Their cosines :math:`(Q, M)`.
             table (KNNOutput): The nearest images of the probes.
             other (torch.Tensor): The images :math:`(Q, M)`.
-            hood (torch.Tensor): The probes' neighbourhoods :math:`(Q, G)`.
         """
-        neighborhood = self.hoods.rows.dot(hood, other)
-        return describe_rows(
-            cosine, table.score, self.score, other, neighborhood, self.rounding
-        )
-
-    def read_hoods(self, table: KNNOutput) -> Tensor:
-        r"""Returns the neighbourhoods of probes :math:`(Q, G)`."""
-        score = hood_score(table.score)
-        return self.hoods.read(score, table.index[:, : score.size(1) - 1])
+        return describe_rows(cosine, table.score, self.score, other, self.rounding)
 
     @torch.no_grad()
     def predict(self, table: KNNOutput, pair_attr: Tensor, node_attr: Tensor) -> Tensor:
@@ -209,8 +191,7 @@ class LinkGallery:
         """
         old, new = self.old, self.new
         table = old.nearest(probe)
-        hood = old.read_hoods(table)
-        pair_attr = old.describe(table.score, table, table.index, hood)
+        pair_attr = old.describe(table.score, table, table.index)
         itself = describe_selves(table.score)
         link = old.predict(table, pair_attr, itself)
         mutual = _mutual(link, pair_attr)
@@ -219,9 +200,9 @@ class LinkGallery:
         z = F.normalize(z)
         nearest = new.nearest(z)
         image = nearest.index
-        after = new.describe(nearest.score, nearest, image, new.read_hoods(nearest))
+        after = new.describe(nearest.score, nearest, image)
         cosine = torch.einsum('qd,qkd->qk', probe, old.x[image])
-        before = old.describe(cosine, table, image, hood)
+        before = old.describe(cosine, table, image)
         same = table.index.unsqueeze(1) == image.unsqueeze(2)
         there = (same * link.unsqueeze(1)).sum(dim=2)
         back = there * (before[:, :, PAIR_FEATURES.index('rank_back')] < 1)

@@ -18,8 +18,7 @@ from torch_geometric_reid.pipeline.link_gallery import (
     prepare,
 )
 from torch_geometric_reid.pipeline.predict_links import predict_links, refine_pairs
-from torch_geometric_reid.rerank.link_profile import link_profiles
-from torch_geometric_reid.rerank.neighborhoods import both_ways
+from torch_geometric_reid.rerank.link_profile import both_ways, link_profiles
 from torch_geometric_reid.rerank.sparse import dense_product, slice_rows
 from torch_geometric_reid.transforms import PairFeatures
 from torch_geometric_reid.transforms.neighbor_table import listed_nodes, neighbor_table

@@ -7,8 +7,13 @@ from torch_geometric_reid.checks import check_positive, cut
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank.inputs import check_at_least_zero, unit_features
 from torch_geometric_reid.rerank.lists import neighbor_lists
-from torch_geometric_reid.rerank.neighborhoods import spread_neighborhoods
-from torch_geometric_reid.rerank.sparse import dense_product, slice_rows
+from torch_geometric_reid.rerank.sparse import (
+    add_transpose,
+    dense_product,
+    from_table,
+    slice_rows,
+    unit_rows,
+)
 
 
 @full_precision()
@@ -71,7 +76,13 @@ def gnn(
     x = torch.cat([query, gallery])
     num_query, num_nodes = query.size(0), x.size(0)
     score, index = neighbor_lists(x, cut('k1', k1, num_nodes, stacklevel=4))
-    h = spread_neighborhoods(score, index, k2, alpha, layers)
+    weight = score[:, :k2].clamp(min=0) ** alpha
+    w, h = (
+        from_table(index[:, :k2], num_nodes, value=weight),
+        from_table(index, num_nodes),
+    )
+    for _ in range(layers):
+        h = unit_rows(torch.sparse.mm(w, add_transpose(h)))
     cosine = dense_product(
         slice_rows(h, 0, num_query), slice_rows(h, num_query, num_nodes)
     )

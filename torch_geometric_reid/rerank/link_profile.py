@@ -3,13 +3,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_geometric_reid.rerank.neighborhoods import both_ways
 from torch_geometric_reid.rerank.sparse import (
+    add_transpose,
     dense_product,
+    from_table,
+    select_entries,
     slice_rows,
     sparse,
     unit_rows,
 )
+
+
+def both_ways(index: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    r"""Returns the sparse matrix :math:`(\mathbf{A} + \mathbf{A}^{\top}) / 2` of a
+    table's values.
+
+    Args:
+        index (torch.Tensor): The nodes :math:`(N, K)` that each node lists, never
+            itself.
+        value (torch.Tensor): The values :math:`(N, K)`.
+        mask (torch.Tensor, optional): The nodes :math:`(N)` that give to others.
+            Rows of other nodes keep their values. By default, all give.
+            (default: :obj:`None`)
+    """
+    if mask is None:
+        return add_transpose(from_table(index, index.size(0), value=value / 2))
+    a = from_table(
+        index, index.size(0), value=torch.where(mask[:, None], 0.5, 1) * value
+    )
+    back = select_entries(a, mask[a.indices()[0]]).t()
+    return (a + back).coalesce()
 
 
 def link_profiles(neighbor: Tensor, link: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -8,8 +8,6 @@ from torch_geometric.transforms import BaseTransform
 
 from torch_geometric_reid.checks import check_positive
 from torch_geometric_reid.knn import neighbor_graph
-from torch_geometric_reid.rerank.neighborhoods import spread_neighborhoods
-from torch_geometric_reid.rerank.sparse import row_dot
 from torch_geometric_reid.topk import dot_rounding
 from torch_geometric_reid.transforms.neighbor_table import (
     neighbor_table,
@@ -17,14 +15,12 @@ from torch_geometric_reid.transforms.neighbor_table import (
 )
 
 BLOCK_ELEMENTS = 2**24
-HOOD = 26  # items in a neighbourhood, the node itself included
 PAIR_FEATURES = (
     'cosine',
     'cosine_above_node',
     'cosine_above_neighbor',
     'rank',
     'rank_back',
-    'neighborhood',
 )
 
 
@@ -38,16 +34,14 @@ class PairFeatures(BaseTransform):
       above the mean cosine of :math:`i` (of :math:`j`) to its 10 nearest;
     - :obj:`"rank"`, :obj:`"rank_back"`: :math:`\log(1 + r) / \log(K + 2)` for the
       rank :math:`r` of :math:`j` among the nearest of :math:`i`, and of :math:`i`
-      among those of :math:`j` (:math:`K + 1` where it is not among them);
-    - :obj:`"neighborhood"`: the cosine between the neighbourhoods of :math:`i` and
-      :math:`j`, the :math:`\mathbf{H}` of :meth:`~torch_geometric_reid.rerank.gnn`.
+      among those of :math:`j` (:math:`K + 1` where it is not among them).
 
     Reads :obj:`x` :math:`(N, d)` of unit length and, if there,
     :obj:`gallery_mask` :math:`(N)`: only nodes of the gallery are then neighbours,
     and the features of gallery pairs do not depend on the other nodes. Adds
     :obj:`edge_index` :math:`(2, N K)`, neighbour :math:`\to` node, sorted by
-    column and then by rank, :obj:`edge_attr` :math:`(N K, 6)`, and
-    :obj:`node_attr` :math:`(N, 6)`, the features of each node with itself.
+    column and then by rank, :obj:`edge_attr` :math:`(N K, 5)`, and
+    :obj:`node_attr` :math:`(N, 5)`, the features of each node with itself.
 
     Where there are at most :math:`K` other nodes, :math:`K` is their number.
 
@@ -83,60 +77,28 @@ def describe_graph(data: Data, table: KNNOutput) -> Data:
             :meth:`~torch_geometric_reid.transforms.neighbor_table.neighbor_table`.
     """
     x, (score, neighbor) = data.x, table
-    hood = describe_nodes(score, neighbor, data.get('gallery_mask'))
-    pairs = describe_pairs(x, score, neighbor, neighbor, hood)
+    pairs = describe_pairs(x, score, neighbor, neighbor)
     data.edge_attr = pairs.flatten(0, 1)
     data.node_attr = describe_selves(score)
     data.edge_index = neighbor_graph(neighbor, x.size(0))
     return data
 
 
-def describe_nodes(
-    score: Tensor, neighbor: Tensor, mask: Tensor | None = None
-) -> Tensor:
-    r"""Returns the neighbourhoods of nodes, a sparse matrix :math:`(N, N)`.
-
-    Args:
-        score (torch.Tensor): Each node's cosines to its nearest :math:`(N, K)`.
-        neighbor (torch.Tensor): Each node's nearest nodes :math:`(N, K)`.
-        mask (torch.Tensor, optional): The nodes that are others' neighbours.
-            (default: :obj:`None`)
-    """
-    return spread_neighborhoods(hood_score(score), hood_table(neighbor), mask=mask)
-
-
-def hood_score(score: Tensor) -> Tensor:
-    r"""Returns the cosines of nodes to themselves and to the nearest that are in
-    their neighbourhood.
-    """
-    return torch.cat([torch.ones_like(score[:, :1]), score[:, : HOOD - 1]], dim=1)
-
-
-def hood_table(neighbor: Tensor) -> Tensor:
-    r"""Returns nodes and the nearest that are in their neighbourhood."""
-    node = torch.arange(neighbor.size(0), device=neighbor.device).view(-1, 1)
-    return torch.cat([node, neighbor[:, : HOOD - 1]], dim=1)
-
-
-def describe_pairs(
-    x: Tensor, score: Tensor, neighbor: Tensor, other: Tensor, hood: Tensor
-) -> Tensor:
-    r"""Returns the six features of each node and the nodes that a table lists.
+def describe_pairs(x: Tensor, score: Tensor, neighbor: Tensor, other: Tensor) -> Tensor:
+    r"""Returns the five features of each node and the nodes that a table lists.
 
     Args:
         x (torch.Tensor): The features :math:`(N, d)` of unit length.
         score (torch.Tensor): Each node's cosines to its nearest :math:`(N, K)`.
         neighbor (torch.Tensor): Each node's nearest nodes :math:`(N, K)`.
         other (torch.Tensor): The table :math:`(N, M)`; may be :obj:`neighbor`.
-        hood (torch.Tensor): The sparse neighbourhoods :math:`(N, N)` of
-            :meth:`describe_nodes`.
 
     Returns:
-        float32 :math:`(N, M, 6)`, in the order of :obj:`PAIR_FEATURES`.
+        float32 :math:`(N, M, 5)`, in the order of :obj:`PAIR_FEATURES`.
     """
     cosine = score if other is neighbor else pair_cosine(x, other)
     rounding = dot_rounding(x.size(1))
-    return describe_rows(cosine, score, score, other, row_dot(hood, other), rounding)
+    return describe_rows(cosine, score, score, other, rounding)
 
 
 def describe_rows(
@@ -144,18 +106,16 @@ def describe_rows(
     own_score: Tensor,
     score: Tensor,
     other: Tensor,
-    neighborhood: Tensor,
     rounding: float,
 ) -> Tensor:
-    r"""Returns the six features of each row, a node or a probe, and the nodes that a
-    table lists :math:`(R, M, 6)`.
+    r"""Returns the five features of each row, a node or a probe, and the nodes that a
+    table lists :math:`(R, M, 5)`.
 
     Args:
         cosine (torch.Tensor): Their cosines :math:`(R, M)`.
         own_score (torch.Tensor): Each row's cosines to its nearest :math:`(R, K)`.
         score (torch.Tensor): Each node's cosines to its nearest :math:`(N, K)`.
         other (torch.Tensor): The table :math:`(R, M)`.
-        neighborhood (torch.Tensor): The cosines of neighbourhoods :math:`(R, M)`.
         rounding (float): Cosines that differ by no more are equal.
     """
     density, own_density = score[:, :10].mean(dim=1), own_score[:, :10].mean(dim=1)
@@ -172,17 +132,16 @@ def describe_rows(
             cosine - density[other],
             rank,
             rank_back,
-            neighborhood,
         ],
         dim=-1,
     )
 
 
 def describe_selves(score: Tensor) -> Tensor:
-    r"""Returns the six features of each node with itself :math:`(N, 6)`."""
+    r"""Returns the five features of each node with itself :math:`(N, 5)`."""
     above = 1 - score[:, :10].mean(dim=1)
     one, zero = torch.ones_like(above), torch.zeros_like(above)
-    return torch.stack([one, above, above, zero, zero, one], dim=-1)
+    return torch.stack([one, above, above, zero, zero], dim=-1)
 
 
 def _rank(score: Tensor, least: Tensor) -> Tensor:

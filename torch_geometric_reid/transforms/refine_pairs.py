@@ -14,7 +14,6 @@ from torch_geometric_reid.transforms.neighbor_table import (
 )
 from torch_geometric_reid.transforms.pair_features import (
     PAIR_FEATURES,
-    describe_nodes,
     describe_pairs,
     describe_selves,
 )
@@ -54,7 +53,7 @@ class RefinePairs(BaseTransform):
     :obj:`node_attr` as of :class:`~torch_geometric_reid.transforms.PairFeatures`,
     the probabilities :obj:`link` :math:`(N K)` of its edges and, if there,
     :obj:`gallery_mask` :math:`(N)`; replaces :obj:`x`, :obj:`edge_index`,
-    :obj:`edge_attr` :math:`(N K, 15)` and :obj:`node_attr` :math:`(N, 15)`, and
+    :obj:`edge_attr` :math:`(N K, 13)` and :obj:`node_attr` :math:`(N, 13)`, and
     removes :obj:`link`.
 
     Args:
@@ -75,10 +74,8 @@ class RefinePairs(BaseTransform):
 
         z = aggregate_links(x, old, link, self.beta)
         score, neighbor = neighbor_table(z, old.size(1), mask)
-        hood = describe_nodes(score, neighbor, mask)
-        old_hood = describe_nodes(old_score, old, mask)
-        after = describe_pairs(z, score, neighbor, neighbor, hood)
-        before = describe_pairs(x, old_score, old, neighbor, old_hood)
+        after = describe_pairs(z, score, neighbor, neighbor)
+        before = describe_pairs(x, old_score, old, neighbor)
 
         there, back = PairTable(old, link).both_ways(neighbor)
         profiles = link_profiles(old, mutual_link(data, link), mask)
