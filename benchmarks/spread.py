@@ -18,7 +18,7 @@ from common import load_splits
 from torch import Tensor
 
 from torch_geometric_reid.pipeline import GraphReRanker
-from torch_geometric_reid.pipeline.link_gallery import LinkTables
+from torch_geometric_reid.pipeline.link_tables import LinkTables
 from torch_geometric_reid.rerank.sparse import from_table, resize
 
 TRAIN, DIM = 3000, 512

@@ -12,42 +12,19 @@ from torch_geometric.nn.pool.knn import KNNOutput
 from torch_geometric_reid.knn import KNNSearch, neighbor_graph
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline.config import LinkConfig
-from torch_geometric_reid.pipeline.predict_links import predict_links, refine_pairs
+from torch_geometric_reid.pipeline.link_tables import LinkTables
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.rerank.link_profile import link_profiles
 from torch_geometric_reid.rerank.sparse import InvertedLists, SparseRows, from_table
 from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.topk import dot_rounding
 from torch_geometric_reid.transforms import FuseEdges, LinkInput
-from torch_geometric_reid.transforms.neighbor_table import listed_nodes
 from torch_geometric_reid.transforms.pair_features import (
     PAIR_FEATURES,
-    describe_graph,
     describe_rows,
     describe_selves,
 )
 from torch_geometric_reid.transforms.refine_pairs import kept_features
-
-
-class LinkTables(NamedTuple):
-    r"""What is computed of a gallery once.
-
-    Attributes:
-        x: The features :math:`(G, d)`.
-        score, neighbor: The cosines of each image's nearest others, and these.
-        link: The probabilities of links to them, by the first network.
-        new_x, new_score, new_neighbor: The same of the new features.
-        new_link: The probabilities of links, by the second network.
-    """
-
-    x: Tensor
-    score: Tensor
-    neighbor: Tensor
-    link: Tensor
-    new_x: Tensor
-    new_score: Tensor
-    new_neighbor: Tensor
-    new_link: Tensor
 
 
 class Similarities(NamedTuple):
@@ -226,43 +203,6 @@ class LinkGallery:
             self.profile_lists.dot(own),
         ]
         return Similarities(image, link, similarity)
-
-
-def prepare(
-    x: Tensor,
-    table: KNNOutput,
-    first: LinkGCN,
-    second: LinkGCN,
-    config: LinkConfig,
-    progress: bool = False,
-) -> LinkTables:
-    r"""Computes what :class:`LinkGallery` needs.
-
-    Args:
-        x (torch.Tensor): The gallery's features :math:`(G, d)` of unit length.
-        table (KNNOutput): Each image's nearest others.
-        first (LinkGCN): The first network.
-        second (LinkGCN): The second one.
-        config (LinkConfig): The options.
-        progress (bool, optional): Whether to show progress bars.
-            (default: :obj:`False`)
-    """
-    pairs = describe_graph(Data(x=x), table)
-    link = predict_links(first, pairs, config, progress)
-    pairs = refine_pairs(pairs, link, config)
-    new_link = predict_links(second, pairs, config, progress)
-    neighbor = listed_nodes(pairs)
-    score = pairs.edge_attr[:, 0].view_as(neighbor).contiguous()
-    return LinkTables(
-        x,
-        table.score,
-        table.index,
-        link,
-        pairs.x,
-        score,
-        neighbor.contiguous(),
-        new_link,
-    )
 
 
 def _mutual(link: Tensor, pair_attr: Tensor) -> Tensor:

@@ -6,16 +6,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.nn.pool.knn import KNNOutput
 
 from torch_geometric_reid.checks import check_choice
 from torch_geometric_reid.pipeline.checkpoint import Checkpoint
 from torch_geometric_reid.pipeline.config import LinkConfig
 from torch_geometric_reid.pipeline.learn_links import LinkParts, learn_links
-from torch_geometric_reid.pipeline.link_gallery import (
-    LinkGallery,
+from torch_geometric_reid.pipeline.link_gallery import LinkGallery
+from torch_geometric_reid.pipeline.link_tables import (
     LinkTables,
-    prepare,
+    prepare_tables,
+    update_tables,
 )
 from torch_geometric_reid.pipeline.predict_links import predict_links, refine_pairs
 from torch_geometric_reid.rerank.link_profile import both_ways, link_profiles
@@ -164,25 +164,28 @@ class LinkReRanker:
         neighbor = listed_nodes(pairs)
         return neighbor[gallery.size(0) :], link[gallery.size(0) :]
 
-    def prepare(
-        self, gallery: Tensor, table: KNNOutput | None = None, progress: bool = False
-    ) -> LinkTables:
+    def prepare(self, gallery: Tensor, progress: bool = False) -> LinkTables:
         r"""Computes what :meth:`read` needs of a gallery.
 
         Args:
             gallery (torch.Tensor): The gallery's features :math:`(G, d)` of unit
                 length, after :meth:`adapt`.
-            table (KNNOutput, optional): Each image's nearest others, if known.
-                (default: :obj:`None`)
             progress (bool, optional): Whether to show progress bars.
                 (default: :obj:`False`)
 
         Raises:
             ValueError: If there are fewer than two gallery images.
         """
-        if table is None:
-            table = neighbor_table(gallery, self.config.k)
-        return prepare(gallery, table, self.first, self.second, self.config, progress)
+        table = neighbor_table(gallery, self.config.k)
+        networks = (self.first, self.second)
+        return prepare_tables(gallery, table, *networks, self.config, progress)
+
+    def update(self, tables: LinkTables, x: Tensor, position: Tensor) -> LinkTables:
+        r"""Returns what :meth:`prepare` does after images were added or removed, see
+        :func:`~torch_geometric_reid.pipeline.link_tables.update_tables`.
+        """
+        networks = (self.first, self.second)
+        return update_tables(tables, x, position, *networks, self.config)
 
     def open(self, tables: LinkTables) -> LinkGallery:
         r"""Returns a prepared gallery that probes can read."""

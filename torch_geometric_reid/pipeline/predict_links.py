@@ -20,7 +20,11 @@ EVALUATED = 128  # sub-graphs evaluated at a time
 
 @torch.no_grad()
 def predict_links(
-    model: LinkGCN, pairs: Data, config: LinkConfig, progress: bool = False
+    model: LinkGCN,
+    pairs: Data,
+    config: LinkConfig,
+    progress: bool = False,
+    node: Tensor | None = None,
 ) -> Tensor:
     r"""Returns the probabilities of a link :math:`(N, K)` of each node and its
     nearest.
@@ -32,6 +36,8 @@ def predict_links(
         config (LinkConfig): The options that the model was trained with.
         progress (bool, optional): Whether to show a progress bar.
             (default: :obj:`False`)
+        node (torch.Tensor, optional): The nodes whose links are wanted, ascending.
+            By default, all. (default: :obj:`None`)
     """
     neighbor = listed_nodes(pairs).cpu().contiguous()
     num_nodes, k = neighbor.shape
@@ -40,13 +46,15 @@ def predict_links(
     num_gallery = num_nodes if mask is None else int(mask.sum())
     if mask is not None and not mask[:num_gallery].all():
         raise ValueError("'pairs' needs the nodes of its 'gallery_mask' first")
+    node = torch.arange(num_nodes) if node is None else node.cpu()
+    images, probes = node[node < num_gallery], node[node >= num_gallery]
     parts = []
-    if num_gallery > 0:
+    if images.numel() > 0:
         sampler = HardGallerySampler(
             neighbor[:num_gallery], (min(k, num_gallery - 1), 0), num_edges
         )
-        parts.append((sampler, torch.arange(num_gallery)))
-    if num_gallery < num_nodes:
+        parts.append((sampler, images))
+    if probes.numel() > 0:
         sampler = HardGallerySampler(
             neighbor[:num_gallery],
             (k, 0),
@@ -54,16 +62,16 @@ def predict_links(
             probe_neighbor=neighbor[num_gallery:],
             inserted=_inserted(pairs, num_gallery, num_edges),
         )
-        parts.append((sampler, torch.arange(num_gallery, num_nodes)))
+        parts.append((sampler, probes))
 
     outs = []
-    for sampler, node in parts:
+    for sampler, part in parts:
         loader = SubGraphs(
             sampler,
             num_nodes,
             T.Compose([link_input(pairs, config), FuseEdges()]),
             pairs.x.device,
-            node,
+            part,
             batch_size=EVALUATED,
         )
         for batch in tqdm(loader, 'links', disable=not progress, leave=False):

@@ -94,9 +94,7 @@ class LinkStore:
     def change(self, gallery: Tensor, kept: Tensor) -> 'LinkStore':
         x = torch.cat([self.tables.x[kept], self.links.adapt(gallery)])
         position = _positions(kept, gallery.size(0))
-        table = KNNOutput(self.tables.score, self.tables.neighbor)
-        table = update_table(x, self.links.config.k, table, position)[0]
-        return LinkStore(self.links, self.links.prepare(x, table))
+        return LinkStore(self.links, self.links.update(self.tables, x, position))
 
     def tensors(self) -> dict[str, Tensor]:
         return self.tables._asdict()
