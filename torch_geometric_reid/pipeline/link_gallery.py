@@ -140,7 +140,7 @@ class LinkGallery:
     :class:`~torch_geometric_reid.pipeline.LinkReRanker`.
 
     Args:
-        tables (LinkTables): The gallery, as of :meth:`prepare`.
+        tables (LinkTables): What is known of the gallery.
         first (LinkGCN): The first network.
         second (LinkGCN): The second one.
         config (LinkConfig): The options.

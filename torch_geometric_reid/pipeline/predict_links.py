@@ -26,8 +26,8 @@ def predict_links(
     progress: bool = False,
     node: Tensor | None = None,
 ) -> Tensor:
-    r"""Returns the probabilities of a link :math:`(N, K)` of each node and its
-    nearest.
+    r"""Returns the probabilities of a link :math:`(N, K)` of each node, or each that is
+    asked for, and its nearest.
 
     Args:
         model (LinkGCN): The trained model.

@@ -19,7 +19,7 @@ from torch_geometric_reid.pipeline.connectivity import (
     Connectivity,
     table_width,
 )
-from torch_geometric_reid.pipeline.link_gallery import LinkTables
+from torch_geometric_reid.pipeline.link_tables import LinkTables
 from torch_geometric_reid.pipeline.links import LinkReRanker
 from torch_geometric_reid.pipeline.train import make_affinity
 from torch_geometric_reid.transforms.update_table import update_table
