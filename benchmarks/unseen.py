@@ -90,9 +90,7 @@ def main() -> None:
             place = (data.y == identity).nonzero().view(-1)
             split[place] = 2
             split[place[::PROBE_EVERY]] = 1
-        name = '_'.join(
-            part.lower().replace('(', '').replace(')', '') for part in held_out
-        )
+        name = '_'.join(held_out).lower()
         np.savez(
             args.folder / f'{name}.npz',
             feature=x.numpy(),
