@@ -17,12 +17,21 @@ def test_statistics_equal_a_slow_form(num_items, k):
     cosine = x @ x.t()
     off = ~torch.eye(num_items, dtype=torch.bool)
     order = cosine[off].view(num_items, -1).sort(dim=1, descending=True).values
+    centered = F.normalize(x - x.mean(dim=0))
     expected = (
-        cosine[off].square().mean(),
+        (centered @ centered.t())[off].square().mean(),
         order[:, min(5, k) - 1].mean(),
         order[:, max(k // 2, 1) - 1 : k].mean(),
     )
     assert tuple(out) == pytest.approx(tuple(map(float, expected)), abs=1e-5)
+
+
+def test_a_direction_that_all_share_is_no_lack_of_dimensions():
+    x = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
+    alone = graph_statistics(F.normalize(x), 10)
+    shared = graph_statistics(F.normalize(x + 2), 10)
+    assert shared.squared_cosine == pytest.approx(alone.squared_cosine, rel=0.1)
+    assert shared.near_cosine > alone.near_cosine + 0.3
 
 
 def test_many_items_are_sampled(monkeypatch):

@@ -3,6 +3,7 @@ r"""What can be said of a set of features without labels."""
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from torch_geometric_reid.checks import check_features, check_positive
@@ -17,8 +18,9 @@ class GraphStatistics(NamedTuple):
     r"""Label-free statistics of features and their neighbour graph.
 
     Attributes:
-        squared_cosine: The mean squared cosine of two different items, in
-            :math:`[0, 1]`; about one over the number of dimensions that are used.
+        squared_cosine: The mean squared cosine of two different items after the mean
+            of all was taken off, in :math:`[0, 1]`; about one over the number of
+            dimensions that are used.
         near_cosine: The mean cosine of an item to its fifth nearest (to its
             :math:`k`-th, if :math:`k < 5`).
         far_cosine: The mean cosine of an item to its :math:`k/2`-th to
@@ -32,7 +34,7 @@ class GraphStatistics(NamedTuple):
 
 def graph_statistics(x: Tensor, k: int) -> GraphStatistics:
     r"""Returns the statistics of features. Of more than 1,024 items, as many, evenly
-    spread, are compared with all.
+    spread, are compared with all, and for :obj:`squared_cosine` with each other.
 
     Args:
         x (torch.Tensor): The features :math:`(N, d)` of unit length,
@@ -51,14 +53,14 @@ def graph_statistics(x: Tensor, k: int) -> GraphStatistics:
     k = min(k, num_items - 1)
     anchor = torch.arange(min(num_items, ANCHORS), device=x.device)
     anchor = anchor * num_items // anchor.numel()
-    squared, scores = 0.0, []
-    for part in anchor.split(BLOCK):
-        cosine = x[part] @ x.t()
-        squared += float(cosine.square().sum()) - part.numel()
-        scores.append(cosine.topk(k + 1).values[:, 1:])
+    scores = [
+        (x[part] @ x.t()).topk(k + 1).values[:, 1:] for part in anchor.split(BLOCK)
+    ]
     score = torch.cat(scores)
+    centered = F.normalize(x[anchor] - x.mean(dim=0))
+    squared = (centered @ centered.t()).square().fill_diagonal_(0)
     return GraphStatistics(
-        squared / (anchor.numel() * (num_items - 1)),
+        float(squared.sum()) / (anchor.numel() * (anchor.numel() - 1)),
         float(score[:, min(NEAR, k) - 1].mean()),
         float(score[:, max(k // 2, 1) - 1 :].mean()),
     )
