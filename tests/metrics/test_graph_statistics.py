@@ -19,7 +19,7 @@ def test_statistics_equal_a_slow_form(num_items, k):
     order = cosine[off].view(num_items, -1).sort(dim=1, descending=True).values
     centered = F.normalize(x - x.mean(dim=0))
     expected = (
-        (centered @ centered.t())[off].square().mean(),
+        (centered @ centered.t() + 1 / (num_items - 1))[off].square().mean(),
         order[:, min(5, k) - 1].mean(),
         order[:, max(k // 2, 1) - 1 : k].mean(),
     )
@@ -32,6 +32,14 @@ def test_a_direction_that_all_share_is_no_lack_of_dimensions():
     shared = graph_statistics(F.normalize(x + 2), 10)
     assert shared.squared_cosine == pytest.approx(alone.squared_cosine, rel=0.1)
     assert shared.near_cosine > alone.near_cosine + 0.3
+
+
+def test_few_items_seem_to_use_as_many_dimensions():
+    generator = torch.Generator().manual_seed(0)
+    for num_items in (5, 10, 40):
+        draws = F.normalize(torch.randn(200, num_items, 64, generator=generator), dim=2)
+        found = sum(graph_statistics(x, 4).squared_cosine for x in draws) / 200
+        assert found == pytest.approx(1 / 64, rel=0.2)
 
 
 def test_many_items_are_sampled(monkeypatch):

@@ -3,10 +3,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_geometric.data import Data
 
 from torch_geometric_reid.nn import LinkGCN
 from torch_geometric_reid.pipeline import LinkConfig, link_tables
 from torch_geometric_reid.pipeline.link_tables import prepare_tables, update_tables
+from torch_geometric_reid.pipeline.predict_links import predict_links
+from torch_geometric_reid.transforms import PairFeatures
 from torch_geometric_reid.transforms.neighbor_table import neighbor_table
 from torch_geometric_reid.transforms.pair_features import PAIR_FEATURES
 from torch_geometric_reid.transforms.refine_pairs import REFINED_FEATURES
@@ -59,6 +62,33 @@ def test_updated_tables_equal_new_ones(networks, added, removed, seed):
             assert torch.allclose(value, expected, atol=1e-5), name
         else:
             assert value.equal(expected), name
+
+
+@pytest.mark.parametrize(
+    ('before', 'kept', 'added'),
+    [(5, 5, 1), (4, 4, 3), (12, 4, 0), (3, 2, 0), (7, 0, 5), (2, 2, 3), (8, 8, 9)],
+)
+def test_lists_of_another_length(networks, before, kept, added):
+    x = groups(2, 0)[10:30]
+    now = torch.cat([x[:kept], x[before : before + added]])
+    position = torch.tensor([*range(kept), *[-1] * added])
+    found = update_tables(
+        prepare(x[:before], networks), now, position, *networks, CONFIG
+    )
+    expected = prepare(now, networks)
+    assert found.neighbor.equal(expected.neighbor)
+    assert torch.allclose(found.new_link, expected.new_link, atol=1e-5)
+
+
+def test_links_of_some_nodes(networks):
+    x = groups(2, 1)
+    for mask in (None, torch.arange(len(x)) < 30):
+        data = Data(x=x) if mask is None else Data(x=x, gallery_mask=mask)
+        pairs = PairFeatures(CONFIG.k)(data)
+        whole = predict_links(networks[0], pairs, CONFIG)
+        node = torch.tensor([3, 28, 31, 39])
+        some = predict_links(networks[0], pairs, CONFIG, node=node)
+        assert torch.allclose(some, whole[node], atol=1e-6)
 
 
 def test_links_that_stay_are_not_predicted_again(networks, monkeypatch):

@@ -58,7 +58,8 @@ def graph_statistics(x: Tensor, k: int) -> GraphStatistics:
     ]
     score = torch.cat(scores)
     centered = F.normalize(x[anchor] - x.mean(dim=0))
-    squared = (centered @ centered.t()).square().fill_diagonal_(0)
+    cosine = centered @ centered.t() + 1 / (num_items - 1)  # as their mean is zero
+    squared = cosine.square().fill_diagonal_(0)
     return GraphStatistics(
         float(squared.sum()) / (anchor.numel() * (anchor.numel() - 1)),
         float(score[:, min(NEAR, k) - 1].mean()),

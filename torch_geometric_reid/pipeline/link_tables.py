@@ -1,4 +1,4 @@
-r"""What the recipe of learned links computes of a gallery once."""
+r"""The tables of a gallery that the recipe of learned links prepares."""
 
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ def prepare_tables(
     config: LinkConfig,
     progress: bool = False,
 ) -> LinkTables:
-    r"""Computes them.
+    r"""Computes the tables of a gallery.
 
     Args:
         x (torch.Tensor): The gallery's features :math:`(G, d)` of unit length.
@@ -68,9 +68,10 @@ def update_tables(
     second: LinkGCN,
     config: LinkConfig,
 ) -> LinkTables:
-    r"""Computes them after images were added or removed. The first lists and links
-    are kept where they stay the same. What comes after them is computed anew: new
-    features move a little where a link does, and most images list one that moved.
+    r"""Computes the tables after images were added or removed, up to rounding and the
+    order of duplicates. The first lists and links are kept where they stay the same.
+    What comes after them is computed anew: new features move a little where a link
+    does, and most images list one that moved.
 
     Args:
         tables (LinkTables): Those before, of :math:`M` images.
@@ -84,6 +85,8 @@ def update_tables(
     before = KNNOutput(tables.score, tables.neighbor)
     table, searched = update_table(x, config.k, before, position)
     stale = searched | searched[table.index].any(dim=1)
+    if stale.all():
+        return prepare_tables(x, table, first, second, config)
     pairs = describe_graph(Data(x=x), table)
     link = torch.empty_like(table.score)
     link[~stale] = tables.link[position[~stale]]

@@ -77,10 +77,8 @@ def gnn(
     num_query, num_nodes = query.size(0), x.size(0)
     score, index = neighbor_lists(x, cut('k1', k1, num_nodes, stacklevel=4))
     weight = score[:, :k2].clamp(min=0) ** alpha
-    w, h = (
-        from_table(index[:, :k2], num_nodes, value=weight),
-        from_table(index, num_nodes),
-    )
+    w = from_table(index[:, :k2], num_nodes, value=weight)
+    h = from_table(index, num_nodes)
     for _ in range(layers):
         h = unit_rows(torch.sparse.mm(w, add_transpose(h)))
     cosine = dense_product(

@@ -71,6 +71,21 @@ def test_supervised_contrastive_loss_in_blocks(monkeypatch, include_self):
     assert torch.equal(parts[1], again[1])
 
 
+@pytest.mark.parametrize('num', [16, 37, 64])
+def test_no_more_similarities_are_kept_than_allowed(monkeypatch, num):
+    module = 'torch_geometric_reid.nn.loss.contrastive'
+    monkeypatch.setattr(f'{module}.BLOCK_ROWS', 16)
+    z = torch.randn(num, 8, requires_grad=True)
+    for limit in (2000, 20_000):
+        monkeypatch.setattr(f'{module}.KEPT_BYTES', limit)
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda x: x):
+            supervised_contrastive_loss(z, torch.arange(num) % 4, normalize=False)
+        sizes = [4 * x.numel() for x in kept if x.dim() == 2 and x.size(1) != 8]
+        assert sum(sizes) <= limit
+        assert bool(sizes) == (4 * num * (num + 16) / 2 <= limit)
+
+
 def test_supervised_contrastive_loss_survives_small_temperatures():
     z = torch.randn(20, 8) * 100
     y = torch.arange(20) // 2

@@ -36,10 +36,11 @@ def supervised_contrastive_loss(
     both; there, an item without another of its identity contributes zero.
 
     Value and gradient are exact. The :math:`N \times N` similarities are
-    symmetric and visited in blocks of the upper triangle. Up to half a GiB of them
-    (:math:`N` of 16,000) is kept for the gradient; more is computed again, so that
-    memory grows with :math:`N` only. The positives need class sums alone. On a GPU
-    nothing waits for a result. The gradient can not be differentiated again. Under
+    symmetric and visited in blocks of the upper triangle. Up to half a GiB of them (in
+    float32, :math:`N` of 16,000, on a GPU of 12,900) is kept for the gradient; more is
+    computed again, so that memory grows with :math:`N` only. The positives need
+    class sums alone. On a GPU nothing waits for a result. The gradient can not be
+    differentiated again. Under
     :class:`torch.autocast` the products are of its type, sums of the features'.
 
     Args:
@@ -121,7 +122,7 @@ class _SupervisedContrastive(torch.autograd.Function):
         if torch.is_autocast_enabled(device):
             ctx.dtype = torch.get_autocast_dtype(device)
         kept: list[Tensor] = []
-        keep = z.requires_grad and z.size(0) ** 2 / 2 <= KEPT_BYTES / z.element_size()
+        keep = z.requires_grad and _num_bytes(z) <= KEPT_BYTES
         scores = _scores(z, ctx.dtype, temperature, include_self)
         for (rows, cols), score in zip(_blocks(z), scores, strict=True):
             lse[rows] = torch.logaddexp(lse[rows], score.logsumexp(1))
@@ -163,8 +164,17 @@ def _class_sums(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return sums[place], ptr.diff()[place]
 
 
+def _block_rows(z: Tensor) -> int:
+    return min(z.size(0), BLOCK_ROWS_CUDA if z.is_cuda else BLOCK_ROWS)
+
+
+def _num_bytes(z: Tensor) -> float:
+    # Of the blocks together, or a little more where the last is not full.
+    return z.element_size() * z.size(0) * (z.size(0) + _block_rows(z)) / 2
+
+
 def _blocks(z: Tensor) -> Iterator[tuple[slice, slice]]:
-    size = BLOCK_ROWS_CUDA if z.is_cuda else BLOCK_ROWS
+    size = _block_rows(z)
     starts = range(0, z.size(0), size)
     for i, j in combinations_with_replacement(starts, 2):
         yield slice(i, i + size), slice(j, j + size)
