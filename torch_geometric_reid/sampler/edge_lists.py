@@ -57,6 +57,6 @@ class EdgeLists:
         if lost is not None:
             present[lost[1] - shift[lost[0]]] = False
         kept = present.nonzero()[0]
-        count = kept.searchsorted(end)
+        count = present.cumsum()[end - 1]
         count[1:] -= count[:-1].copy()
         return source.take(kept), count

@@ -96,6 +96,8 @@ class HardGallerySampler(BaseSampler):
         else:
             wanted = max(num_neighbors[1], num_edges)
         _check_columns('neighbor', neighbor, min(wanted, others))
+        # Its rows lie close together, which those of a longer table do not.
+        self._far = neighbor[:, : num_neighbors[1] + 1].numpy().copy()
         self._edges = EdgeLists(neighbor[:, :num_edges].numpy(), symmetric, self_loops)
         self._last: LastPlaces | None = None
         self._probe_edges: ProbeEdges | None = None
@@ -170,7 +172,7 @@ class HardGallerySampler(BaseSampler):
                 ]
             )
             cut = [count[:k1].sum(), count[:-1].sum()]
-            rows.append(_split(position[row], *cut))
+            rows.append(_split(position.take(row), *cut))
             cols.append(_split(position.repeat(count), *cut))
             two_hop.append(far)
             size += far.size
@@ -220,14 +222,11 @@ class HardGallerySampler(BaseSampler):
         if k2 == 0:
             return one_hop[:0]
         mark = np.zeros(self.neighbor.size(0), dtype=bool)
-        if self._probe_edges is None:
-            found = self._near[one_hop, : k2 + 1]
-            if found.shape[1] > k2:  # the last one fills the probe's place only
-                found[(found != probe).all(axis=1), k2] = probe
-            mark[found] = True
+        found = self._far.take(one_hop, axis=0)
+        mark[found[:, :k2]] = True
+        if self._probe_edges is None:  # those that list the probe list one more
+            mark[found[(found == probe).nonzero()[0], -1]] = True
             mark[probe] = False
-        else:
-            mark[self._near[one_hop, :k2]] = True
         mark[one_hop] = False
         return mark.nonzero()[0]
 

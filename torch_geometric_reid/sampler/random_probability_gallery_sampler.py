@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,17 +83,18 @@ class RandomProbabilityGallerySampler(HardGallerySampler):
         return int(self.num_neighbors[0] * self.gamma)
 
     def _sample_one_hop(self, probe: Tensor) -> Tensor:
-        candidate = self.neighbor[probe, : self._num_candidates()]
-        k1 = min(self.num_neighbors[0], candidate.size(1))
-        positive = self.label[candidate] == self.label[probe].view(-1, 1)
-        num_positive = positive.sum(dim=1, keepdim=True)
-        num_negative = candidate.size(1) - num_positive
+        label, node = self.label.numpy(), probe.numpy()
+        candidate = self._near[node, : self._num_candidates()]
+        k1 = min(self.num_neighbors[0], candidate.shape[1])
+        positive = label.take(candidate) == label.take(node)[:, None]
+        num_positive = np.count_nonzero(positive, axis=1, keepdims=True)
+        num_negative = candidate.shape[1] - num_positive
         # The k1 smallest of Exp(1) / P are k1 successive weighted draws:
-        size = torch.where(positive, num_positive, num_negative)
-        uniform = counter_uniform(self.seed, int(self.epoch), probe, candidate.size(1))
-        key = -uniform.log() * size
+        size = np.where(positive, num_positive, num_negative)
+        num = candidate.shape[1]
+        uniform = counter_uniform(self.seed, int(self.epoch), probe, num).numpy()
+        key = -np.log(uniform) * size
         one_sided = (num_positive == 0) | (num_negative == 0)
-        rank = torch.arange(candidate.size(1), dtype=key.dtype)
-        key = torch.where(one_sided, rank, key)
-        drawn = key.topk(k1, dim=1, largest=False).indices.sort(dim=1).values
-        return candidate.gather(1, drawn)
+        np.copyto(key, np.arange(candidate.shape[1]), where=one_sided)
+        drawn = np.sort(key.argpartition(k1 - 1, axis=1)[:, :k1], axis=1)
+        return torch.from_numpy(np.take_along_axis(candidate, drawn, axis=1))
