@@ -207,3 +207,18 @@ def test_small_gallery():
     sampler = RandomProbabilityGallerySampler(neighbor, label, (5, 1), 2, gamma=3.0)
     rows = draw(sampler, range(7))
     assert all(len(set(row)) == 5 for row in rows.tolist())
+
+
+@pytest.mark.parametrize('self_loops', [True, False])
+def test_one_training_image(self_loops):
+    sampler = RandomProbabilityGallerySampler(
+        torch.empty(1, 0, dtype=torch.long),
+        torch.zeros(1, dtype=torch.long),
+        (1, 1),
+        1,
+        self_loops=self_loops,
+    )
+    seed = NodeSamplerInput(input_id=None, node=torch.tensor([0]))
+    out = sampler.sample_from_nodes(seed)
+    assert out.node.tolist() == [0]
+    assert out.row.numel() == int(self_loops)

@@ -56,7 +56,7 @@ class EdgeLists:
         present = source >= 0
         if lost is not None:
             present[lost[1] - shift[lost[0]]] = False
-        kept = present.nonzero()[0]
-        count = present.cumsum()[end - 1]
-        count[1:] -= count[:-1].copy()
-        return source.take(kept), count
+        total = np.zeros(entry.size + 1, dtype=np.int64)
+        present.cumsum(out=total[1:])
+        count = total.take(end) - total.take(end - size)
+        return source.take(present.nonzero()[0]), count

@@ -97,7 +97,8 @@ class HardGallerySampler(BaseSampler):
             wanted = max(num_neighbors[1], num_edges)
         _check_columns('neighbor', neighbor, min(wanted, others))
         # Its rows lie close together, which those of a longer table do not.
-        self._far = neighbor[:, : num_neighbors[1] + 1].numpy().copy()
+        k2 = num_neighbors[1]
+        self._far = neighbor[:, : k2 + (k2 > 0)].numpy().copy()
         self._edges = EdgeLists(neighbor[:, :num_edges].numpy(), symmetric, self_loops)
         self._last: LastPlaces | None = None
         self._probe_edges: ProbeEdges | None = None
@@ -218,12 +219,11 @@ class HardGallerySampler(BaseSampler):
 
     def _two_hop(self, probe: int, one_hop: np.ndarray) -> np.ndarray:
         # Distinct images that are neither the probe nor 1-hop.
-        k2 = self.num_neighbors[1]
-        if k2 == 0:
+        if self._far.shape[1] == 0:
             return one_hop[:0]
         mark = np.zeros(self.neighbor.size(0), dtype=bool)
         found = self._far.take(one_hop, axis=0)
-        mark[found[:, :k2]] = True
+        mark[found[:, : self.num_neighbors[1]]] = True
         if self._probe_edges is None:  # those that list the probe list one more
             mark[found[(found == probe).nonzero()[0], -1]] = True
             mark[probe] = False

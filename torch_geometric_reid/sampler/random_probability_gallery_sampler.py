@@ -85,16 +85,17 @@ class RandomProbabilityGallerySampler(HardGallerySampler):
     def _sample_one_hop(self, probe: Tensor) -> Tensor:
         label, node = self.label.numpy(), probe.numpy()
         candidate = self._near[node, : self._num_candidates()]
-        k1 = min(self.num_neighbors[0], candidate.shape[1])
+        num = candidate.shape[1]
+        k1 = min(self.num_neighbors[0], num)
         positive = label.take(candidate) == label.take(node)[:, None]
         num_positive = np.count_nonzero(positive, axis=1, keepdims=True)
-        num_negative = candidate.shape[1] - num_positive
+        num_negative = num - num_positive
         # The k1 smallest of Exp(1) / P are k1 successive weighted draws:
         size = np.where(positive, num_positive, num_negative)
-        num = candidate.shape[1]
         uniform = counter_uniform(self.seed, int(self.epoch), probe, num).numpy()
         key = -np.log(uniform) * size
         one_sided = (num_positive == 0) | (num_negative == 0)
-        np.copyto(key, np.arange(candidate.shape[1]), where=one_sided)
-        drawn = np.sort(key.argpartition(k1 - 1, axis=1)[:, :k1], axis=1)
-        return torch.from_numpy(np.take_along_axis(candidate, drawn, axis=1))
+        np.copyto(key, np.arange(num), where=one_sided)
+        drawn = torch.from_numpy(key).topk(k1, dim=1, largest=False, sorted=False)
+        rank = drawn.indices.sort(dim=1).values
+        return torch.from_numpy(candidate).gather(1, rank)
