@@ -211,13 +211,11 @@ def test_small_gallery():
 
 @pytest.mark.parametrize('self_loops', [True, False])
 def test_one_training_image(self_loops):
-    sampler = RandomProbabilityGallerySampler(
-        torch.empty(1, 0, dtype=torch.long),
-        torch.zeros(1, dtype=torch.long),
-        (1, 1),
-        1,
-        self_loops=self_loops,
-    )
+    neighbor, label = torch.empty(1, 0, dtype=torch.long), torch.zeros(1).long()
+    with pytest.warns(UserWarning, match='cut from 1 to 0'):
+        sampler = RandomProbabilityGallerySampler(
+            neighbor, label, (1, 1), 1, self_loops=self_loops
+        )
     seed = NodeSamplerInput(input_id=None, node=torch.tensor([0]))
     out = sampler.sample_from_nodes(seed)
     assert out.node.tolist() == [0]
