@@ -35,8 +35,8 @@ TARGET = 70.0
 CHANGES = {
     'recipe': [{}],
     'contrast': [{'contrast': c} for c in (0.0, 1.0, 10.0)],
-    'metric': [{'metric': False}],
-    'degradation': [{'degrade': False}, {'degrade': False, 'metric': False}],
+    'metric': [{'metric': a} for a in (0.0, 0.125, 0.375, 0.5)],
+    'degradation': [{'degrade': False}, {'degrade': False, 'metric': 0.0}],
     'layers': [{'num_layers': n} for n in (0, 1, 4)],
     'beta': [{'beta': b} for b in (1.0, 2.0, 4.0, 6.0)],
     'weights': [

@@ -112,7 +112,7 @@ def check_ids(name: str, ids: Any, size: int) -> Tensor:
         )
     if ids.dtype == torch.uint64 and (ids.view(torch.int64) < 0).any():
         raise ValueError(f"'{name}' needs to hold integers below 2 ** 63")
-    return ids.to(torch.int64)
+    return ids.to(torch.int64).contiguous()
 
 
 def _describe(ids: Any) -> str:

@@ -56,7 +56,7 @@ def test_nothing_is_near_what_is_no_option(parse, capsys):
         ('ec.loss', 'hinge', "one of 'focal', 'ce'"),
         ('ec.num_neighbors', '[1]', 'a list of 2 values'),
         ('links.lr', 'fast', 'a number'),
-        ('links.metric', 'maybe', 'true or false'),
+        ('links.degrade', 'maybe', 'true or false'),
         ('links.weights', '[1]', 'a list of 4 values or null'),
         ('rank.graph', 'all', "one of 'probe', 'gallery', 'joint' or null"),
         ('seed', '1.5', 'a whole number'),

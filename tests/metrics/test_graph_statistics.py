@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 from torch_geometric_reid.metrics import graph_statistics
-from torch_geometric_reid.metrics.graph_statistics import list_agreement
 
 
 @pytest.mark.parametrize(('num_items', 'k'), [(60, 20), (30, 3), (4, 40), (2, 1)])
@@ -50,12 +49,6 @@ def test_many_items_are_sampled(monkeypatch):
     some = graph_statistics(x, 10)
     assert tuple(some) == pytest.approx(tuple(whole), abs=0.02)
     assert some != whole
-
-
-def test_list_agreement():
-    # 0 and 1 list each other, 2 lists 0
-    out = list_agreement(torch.tensor([[1], [0], [0]]))
-    assert out.tolist() == [1.0, 1.0, 0.5]
 
 
 def test_rejects():

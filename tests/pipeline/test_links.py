@@ -214,7 +214,7 @@ def test_weights_are_those_of_the_distance(splits):
     stages = links.stages(query.x, gallery.x, 'joint')
     first = stages['links'].argmin(dim=1)
     assert first.equal(stages['fa'].argmin(dim=1))
-    config = replace(config, first_place=False, degrade=False, metric=False)
+    config = replace(config, first_place=False, degrade=False, metric=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         links = LinkReRanker(train.x, train.y, gallery.x, config)

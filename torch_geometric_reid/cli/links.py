@@ -13,10 +13,6 @@ def print_links(comparison: Comparison) -> None:
     ]
     if rows:
         print(f'# label-free statistics of the graphs\n{format_table(rows)}')
-    if links.metric is not None:
-        print(
-            f'# metric: power {links.metric.power:g} of the within-identity covariance'
-        )
     if links.degradation is not None:
         dims, noise, step = links.degradation
         print(f'# degradation: {dims} dimensions, noise {noise:.2f}, step {step:.2f}')

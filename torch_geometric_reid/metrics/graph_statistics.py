@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_geometric_reid.checks import check_features, check_positive
-from torch_geometric_reid.rerank.sparse import from_table, row_dot
 
 NEAR = 5
 ANCHORS = 1024  # of more items, so many are compared with all
@@ -65,19 +64,3 @@ def graph_statistics(x: Tensor, k: int) -> GraphStatistics:
         float(score[:, min(NEAR, k) - 1].mean()),
         float(score[:, max(k // 2, 1) - 1 :].mean()),
     )
-
-
-def list_agreement(index: Tensor) -> Tensor:
-    r"""Returns for each item the mean share of its list, itself included, that is
-    also on the lists of the items on it.
-
-    Args:
-        index (torch.Tensor): The nearest others :math:`(N, k)`.
-
-    Returns:
-        The shares :math:`(N)` in :math:`[0, 1]`.
-    """
-    num_items, k = index.shape
-    own = torch.arange(num_items, device=index.device).view(-1, 1)
-    lists = from_table(torch.cat([own, index], dim=1), num_items)
-    return row_dot(lists, index).mean(dim=1) / (k + 1)

@@ -141,7 +141,8 @@ class LinkConfig:
         num_layers: Graph layers.
         hidden_channels: Size of each hidden layer.
         beta: Weight of an image itself beside its links in the new features.
-        metric: Whether the metric is adapted to the gallery.
+        metric: Power of the covariance within identities by which directions are
+            shrunk, up to 1; none of it with 0.
         degrade: Whether training features are made as hard as the gallery's.
         without: Pair features that are left out.
         loss: "bce" (binary cross entropy) or "focal".
@@ -165,7 +166,7 @@ class LinkConfig:
     num_layers: int = 2
     hidden_channels: int = 64
     beta: float = 3.0
-    metric: bool = True
+    metric: float = 0.25
     degrade: bool = True
     without: tuple[str, ...] = ()
     loss: Literal['bce', 'focal'] = 'bce'
@@ -186,6 +187,10 @@ class LinkConfig:
             raise ValueError(f"'links.gamma' needs to be at least 1 (got {self.gamma})")
         if self.beta <= 0:
             raise ValueError(f"'links.beta' needs to be positive (got {self.beta})")
+        if not 0 <= self.metric <= 1:
+            raise ValueError(
+                f"'links.metric' needs to be between 0 and 1 (got {self.metric})"
+            )
         if not 0 <= self.contrast < math.inf:
             raise ValueError(
                 f"'links.contrast' needs to be a number of at least 0 "

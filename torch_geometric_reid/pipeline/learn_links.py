@@ -84,7 +84,7 @@ def learn_links(
     per_identity = max(2, round(y.numel() / y.unique().numel()))
     metric = None
     if config.metric:
-        metric = IdentityMetric(x, y, reference, per_identity)
+        metric = IdentityMetric(x, y, config.metric)
         x, reference = metric(Data(x=x)).x, metric(Data(x=reference)).x
     statistics: dict[str, GraphStatistics] = {}
     degradation = None

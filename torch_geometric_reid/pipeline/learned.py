@@ -58,9 +58,7 @@ class Learned(NamedTuple):
             out |= _within('links.mixture', self.links.mixture._asdict())
             metric = self.links.metric
             if metric is not None:
-                power = torch.tensor(metric.power, dtype=torch.float64)
-                parts = {'vectors': metric.vectors, 'values': metric.values}
-                out |= _within('links.metric', {**parts, 'power': power})
+                out |= _within('links.metric', {'weight': metric.weight})
         if self.trust is not None:
             out |= _within('trust', self.trust.state_dict())
         return out
@@ -115,10 +113,7 @@ def _restore_links(tensors: Mapping[str, Tensor], config: LinkConfig) -> LinkReR
         models[name] = model.eval()
     metric = None
     if config.metric:
-        part = _part(tensors, 'links.metric')
-        metric = IdentityMetric.restore(
-            part['vectors'], part['values'], float(part['power'])
-        )
+        metric = IdentityMetric.restore(tensors['links.metric.weight'])
     mixture = Mixture(**_part(tensors, 'links.mixture'))
     parts = LinkParts(metric, models['first'], models['second'], mixture, None, {})
     return LinkReRanker.restore(config, parts)

@@ -245,7 +245,7 @@ def hold_out_hard(
     train, query, gallery = hold_out(data, seed=seed)
     per_identity = max(2, round(data.num_nodes / data.y.unique().numel()))
     if config.metric:
-        metric = IdentityMetric(train.x, train.y, reference, per_identity)
+        metric = IdentityMetric(train.x, train.y, config.metric)
         for part in (train, query, gallery):
             metric(part)
         reference = metric(Data(x=reference)).x
