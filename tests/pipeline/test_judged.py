@@ -87,7 +87,7 @@ def test_fit_trusts(monkeypatch):
     assert (x is train.x, y is train.y, reference is gallery.x) == (True, True, True)
     assert others == [config, 3, True, 'gallery', train.camera]
     _, query, images, _ = hold_out_hard(
-        train, gallery.x, LinkConfig(metric=False), seed=3
+        train, gallery.x, LinkConfig(metric=0.0), seed=3
     )
     for name, rank in PLAIN.items():
         alone = Trust.fit(rank, query, images, seed=3)

@@ -193,7 +193,7 @@ def test_a_gallery_that_is_far_from_training_is_warned_of(splits):
 @pytest.mark.parametrize(
     'change',
     [
-        {'metric': False, 'degrade': False}, {'num_layers': 0}, {'loss': 'focal'},
+        {'metric': 0.0, 'degrade': False}, {'num_layers': 0}, {'loss': 'focal'},
         {'sampler': 'hgs'}, {'without': ('cosine', 'profile')}, {'beta': 1.0},
         {'weights': (1.0, 0.0, 0.4, 0.4)}, {'first_place': False},
     ],
@@ -307,6 +307,7 @@ def test_recipes(splits):
         {'without': ('colour',)}, {'without': PAIR_FEATURES}, {'weights': (1.0, 0.0)},
         {'weights': (0.0, 0.0, 0.0, 0.0)}, {'gamma': 0.5}, {'beta': 0.0}, {'k': 0},
         {'hidden_channels': 0}, {'batch_size': 0}, {'num_probes': 0}, {'loss': 'l1'},
+        {'metric': 1.5}, {'metric': -0.1}, {'metric': True},
     ],
 )  # fmt: skip
 def test_rejects_options(change):

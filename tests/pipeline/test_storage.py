@@ -107,7 +107,7 @@ def test_damage_is_named(folder, kind):
     ('change', 'match'),
     [
         ({'format': 'x'}, 'is no re-ranker'),
-        ({'version': 2}, 'needs version 1'),
+        ({'version': 1}, 'needs version 2'),
         ({'files': {'models': '../../models-x'}}, 'names no files'),
         ({'files': {'gallery': 'gallery-x'}}, 'names no files'),
         ({'files': None}, 'names no files'),

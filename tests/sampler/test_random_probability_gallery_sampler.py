@@ -173,7 +173,14 @@ def test_lightning_node_data_end_to_end(tmp_path):
         eval_loader_kwargs={'num_neighbors': (4, 1)},
     )
     assert datamodule.eval_graph_sampler.num_neighbors == (4, 1)
-    assert draw(datamodule.eval_graph_sampler, [0]).shape == (1, 4)
+    seeds = NodeSamplerInput(input_id=None, node=torch.arange(60))
+    found = datamodule.eval_graph_sampler.sample_from_nodes(seeds)
+    fresh = RandomProbabilityGallerySampler(
+        sampler.neighbor, label, (4, 1), sampler.num_edges
+    )
+    expected = fresh.sample_from_nodes(seeds)
+    assert found.node.equal(expected.node)
+    assert found.row.equal(expected.row)
     model = LitECGCN()
     trainer = pl.Trainer(
         max_epochs=2,

@@ -52,9 +52,10 @@ def test_other_identities_rank_better():
     assert score(adapted) > score(other) + 0.1
 
 
-def test_without_anything_to_learn():
-    x = F.normalize(torch.randn(4, 3))
-    out = IdentityMetric(x, torch.arange(4))(Data(x=x)).x
+@pytest.mark.parametrize('copies', [1, 3, 7])
+def test_without_anything_to_learn(copies):
+    x = F.normalize(torch.randn(4, 3)).repeat(copies, 1)
+    out = IdentityMetric(x, torch.arange(4).repeat(copies))(Data(x=x)).x
     assert torch.allclose(out, x, atol=1e-6)
 
 

@@ -187,9 +187,9 @@ class LinkConfig:
             raise ValueError(f"'links.gamma' needs to be at least 1 (got {self.gamma})")
         if self.beta <= 0:
             raise ValueError(f"'links.beta' needs to be positive (got {self.beta})")
-        if not 0 <= self.metric <= 1:
+        if isinstance(self.metric, bool) or not 0 <= self.metric <= 1:
             raise ValueError(
-                f"'links.metric' needs to be between 0 and 1 (got {self.metric})"
+                f"'links.metric' needs to be a number from 0 to 1 (got {self.metric})"
             )
         if not 0 <= self.contrast < math.inf:
             raise ValueError(

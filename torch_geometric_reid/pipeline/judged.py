@@ -129,7 +129,7 @@ def fit_trusts(
     Raises:
         ValueError: If there are too few identities to hold some out.
     """
-    plain = replace(config, metric=False)
+    plain = replace(config, metric=0.0)
     _, query, gallery, _ = hold_out_hard(train, reference, plain, seed)
     outs = {name: Trust.fit(rank, query, gallery, seed) for name, rank in PLAIN.items()}
     camera = train.get('camera')

@@ -24,7 +24,7 @@ from torch_geometric_reid.pipeline.folder_lock import FolderLock
 
 MANIFEST = 're_ranker.yaml'
 FORMAT = 'torch_geometric_reid re-ranker'
-VERSION = 1
+VERSION = 2
 MAX_MANIFEST = 2**20
 TRIES, WAIT = 4, 0.05  # seconds
 KINDS = ('models', 'gallery', 'names')

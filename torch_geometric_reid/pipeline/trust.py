@@ -210,7 +210,7 @@ def fit_trust(
     data = Data(x=x, y=y) if camera is None else Data(x=x, y=y, camera=camera)
     train, query, gallery, reference = hold_out_hard(data, reference, config, seed)
     links = LinkReRanker(
-        train.x, train.y, reference, replace(config, metric=False), seed, progress
+        train.x, train.y, reference, replace(config, metric=0.0), seed, progress
     )
     rank = partial(links.rank, graph=graph, progress=progress)
     return replace(Trust.fit(rank, query, gallery, seed), graph=graph)

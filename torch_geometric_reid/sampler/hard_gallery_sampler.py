@@ -96,12 +96,10 @@ class HardGallerySampler(BaseSampler):
         else:
             wanted = max(num_neighbors[1], num_edges)
         _check_columns('neighbor', neighbor, min(wanted, others))
-        # Its rows lie close together, which those of a longer table do not.
-        k2 = num_neighbors[1]
-        self._far = neighbor[:, : k2 + (k2 > 0)].numpy().copy()
         self._edges = EdgeLists(neighbor[:, :num_edges].numpy(), symmetric, self_loops)
         self._last: LastPlaces | None = None
         self._probe_edges: ProbeEdges | None = None
+        self._first_columns = np.empty((neighbor.size(0), 0), dtype=np.int64)
         if probe_neighbor is not None:
             self._join(probe_neighbor, inserted)
 
@@ -219,16 +217,25 @@ class HardGallerySampler(BaseSampler):
 
     def _two_hop(self, probe: int, one_hop: np.ndarray) -> np.ndarray:
         # Distinct images that are neither the probe nor 1-hop.
-        if self._far.shape[1] == 0:
+        k2 = self.num_neighbors[1]
+        first = self._first(k2 + (k2 > 0))
+        if first.shape[1] == 0:
             return one_hop[:0]
         mark = np.zeros(self.neighbor.size(0), dtype=bool)
-        found = self._far.take(one_hop, axis=0)
-        mark[found[:, : self.num_neighbors[1]]] = True
-        if self._probe_edges is None:  # those that list the probe list one more
+        found = first.take(one_hop, axis=0)
+        mark[found[:, :k2]] = True
+        if self._probe_edges is None:
+            # The probe does not count: an image that lists it lists one more.
             mark[found[(found == probe).nonzero()[0], -1]] = True
             mark[probe] = False
         mark[one_hop] = False
         return mark.nonzero()[0]
+
+    def _first(self, num: int) -> np.ndarray:
+        # A copy: its rows lie together in memory, those of a wide table far apart.
+        if self._first_columns.shape[1] != min(num, self.neighbor.size(1)):
+            self._first_columns = self._near[:, :num].copy()
+        return self._first_columns
 
     def _induced(
         self, probe: int, image: np.ndarray, place: np.ndarray

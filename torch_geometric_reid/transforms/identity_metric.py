@@ -42,7 +42,11 @@ class IdentityMetric(BaseTransform):
             raise ValueError(f"'power' needs to be between 0 and 1 (got {power})")
         residual = within_identity(x, y)[1]
         value, vectors = torch.linalg.eigh(residual.t() @ residual / x.size(0))
-        value = value / value.mean() + RIDGE if value.mean() > 0 else value + 1
+        mean = value.mean()
+        if mean > torch.finfo(x.dtype).eps ** 2:
+            value = value / mean + RIDGE
+        else:  # no two images of an identity differ
+            value = torch.ones_like(value)
         self.weight = (vectors * value**-power) @ vectors.t()
 
     @classmethod
