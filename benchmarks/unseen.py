@@ -1,7 +1,7 @@
 r"""Feature sets whose held-out identities no backbone has seen.
 
     python benchmarks/unseen.py FOLDER
-    for set in FOLDER/*.npz; do python benchmarks/links_ablation.py $set; done
+    for set in FOLDER/*.npz; do python benchmarks/links_ablation.py $set --seeds 1; done
 
 The training images of Omniglot242 show four alphabets. For each two of them a small
 network is trained from scratch on the images of the other two, and all four are

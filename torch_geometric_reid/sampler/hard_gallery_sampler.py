@@ -158,7 +158,7 @@ class HardGallerySampler(BaseSampler):
         place = np.full(self.neighbor.size(0), -1)
         two_hop: list[np.ndarray] = []
         rows: list[list[np.ndarray]] = []
-        cols: list[list[np.ndarray]] = []
+        counts: list[list[np.ndarray]] = []
         size = num_probes * (1 + k1)
         for b, (p, near) in enumerate(zip(probe.numpy(), one_hop.numpy(), strict=True)):
             far = self._two_hop(p, near)
@@ -170,9 +170,9 @@ class HardGallerySampler(BaseSampler):
                     [b],
                 ]
             )
-            cut = [count[:k1].sum(), count[:-1].sum()]
+            cut = [count[:k1].sum(), row.size - count[-1]]
             rows.append(_split(position.take(row), *cut))
-            cols.append(_split(position.repeat(count), *cut))
+            counts.append(_split(count, k1, count.size - 1))
             two_hop.append(far)
             size += far.size
 
@@ -181,7 +181,7 @@ class HardGallerySampler(BaseSampler):
         return SamplerOutput(
             node=torch.cat([probe, one_hop.view(-1), _concatenate(two_hop)]),
             row=_by_column(rows),
-            col=_by_column(cols),
+            col=torch.from_numpy(np.arange(size).repeat(_by_column(counts))),
             edge=None,
             batch=_concatenate(batches),
             num_sampled_nodes=[

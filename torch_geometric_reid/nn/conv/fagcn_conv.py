@@ -4,10 +4,10 @@ from torch import Tensor
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
 
-from torch_geometric_reid.nn.conv.affinity_conv import AffinityConv
+from torch_geometric_reid.nn.conv.affinity_messages import AffinityMessages
 
 
-class FAGCNConv(AffinityConv):
+class FAGCNConv(AffinityMessages):
     r"""The feature aggregation layer, eq. (2) of `"Feature Aggregation and
     Connectivity for Object Re-Identification"
     <https://doi.org/10.1016/j.patcog.2024.110869>`_.
