@@ -4,7 +4,7 @@ Trains on the embedded features (about 20 seconds) and ranks the gallery by feat
 that are aggregated along links. mAP / Rank-1 with seed 0:
 
 backbone: 70.0 / 85.8
-along learned links: 80.5 / 85.6
+along learned links: 80.6 / 85.4
 """
 
 import argparse
