@@ -15,12 +15,14 @@ from torch_geometric_reid.pipeline import (
     Checkpoint,
     LinkConfig,
     LinkReRanker,
+    hold_out,
+    hold_out_hard,
     predict_links,
 )
 from torch_geometric_reid.pipeline.learn_links import CONTRASTS
 from torch_geometric_reid.pipeline.mixture import fit_mixture
 from torch_geometric_reid.rerank import k_reciprocal
-from torch_geometric_reid.transforms import PairFeatures
+from torch_geometric_reid.transforms import IdentityMetric, PairFeatures
 from torch_geometric_reid.transforms.pair_features import PAIR_FEATURES
 
 TINY = LinkConfig(k=12, num_edges=4, hidden_channels=16, num_probes=1600)
@@ -205,6 +207,22 @@ def test_options_change_the_result(links, splits, change):
     out = other.rank(query.x, gallery.x, 'joint')
     assert out.isfinite().all()
     assert not out.equal(links.rank(query.x, gallery.x, 'joint'))
+
+
+@pytest.mark.parametrize('power', [0.25, 0.5])
+def test_the_metric_has_the_power_that_was_asked_for(splits, power):
+    train, query, gallery = splits
+    config = replace(TINY, num_probes=64, metric=power)
+    links = LinkReRanker(train.x, train.y, gallery.x, config)
+    expected = IdentityMetric(train.x, train.y, power)
+    assert links.metric.weight.equal(expected.weight)
+    assert links.adapt(query.x).equal(expected(query.clone()).x)
+    held_out = hold_out(train, seed=1)
+    config = replace(config, degrade=False)
+    found = hold_out_hard(train, gallery.x, config, seed=1)
+    metric = IdentityMetric(held_out[0].x, held_out[0].y, power)
+    assert found[3].equal(metric(gallery.clone()).x)
+    assert found[1].x.equal(metric(held_out[1]).x)
 
 
 def test_weights_are_those_of_the_distance(splits):

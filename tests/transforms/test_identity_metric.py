@@ -3,7 +3,6 @@ import torch
 import torch.nn.functional as F
 from torch_geometric.data import Data
 
-from torch_geometric_reid.datasets import Omniglot242
 from torch_geometric_reid.metrics import evaluate
 from torch_geometric_reid.transforms import IdentityMetric
 from torch_geometric_reid.transforms.identity_metric import within_identity
@@ -57,14 +56,6 @@ def test_without_anything_to_learn(copies):
     x = F.normalize(torch.randn(4, 3)).repeat(copies, 1)
     out = IdentityMetric(x, torch.arange(4).repeat(copies))(Data(x=x)).x
     assert torch.allclose(out, x, atol=1e-6)
-
-
-def test_restored():
-    data = Omniglot242('train')[0].subgraph(torch.arange(300))
-    metric = IdentityMetric(data.x, data.y)
-    again = IdentityMetric.restore(metric.weight)
-    assert again(data.clone()).x.equal(metric(data.clone()).x)
-    assert repr(again) == 'IdentityMetric(128)'
 
 
 @pytest.mark.parametrize('power', [-0.1, 1.1, float('nan')])

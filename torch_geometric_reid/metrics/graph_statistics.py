@@ -18,8 +18,9 @@ class GraphStatistics(NamedTuple):
 
     Attributes:
         squared_cosine: The mean squared cosine of two different items after the mean
-            of all was taken off, in :math:`[0, 1]`; about one over the number of
-            dimensions that are used.
+            of all was taken off; about one over the number of dimensions that are
+            used. To each cosine :math:`1 / (N - 1)` is added, which taking off the
+            mean of few items takes away.
         near_cosine: The mean cosine of an item to its fifth nearest (to its
             :math:`k`-th, if :math:`k < 5`).
         far_cosine: The mean cosine of an item to its :math:`k/2`-th to

@@ -246,8 +246,7 @@ def hold_out_hard(
     per_identity = max(2, round(data.num_nodes / data.y.unique().numel()))
     if config.metric:
         metric = IdentityMetric(train.x, train.y, config.metric)
-        for part in (train, query, gallery):
-            metric(part)
+        train, query, gallery = (metric(part) for part in (train, query, gallery))
         reference = metric(Data(x=reference)).x
     if config.degrade and reference.size(0) > 1:
         held_out = Data(

@@ -218,11 +218,10 @@ class HardGallerySampler(BaseSampler):
     def _two_hop(self, probe: int, one_hop: np.ndarray) -> np.ndarray:
         # Distinct images that are neither the probe nor 1-hop.
         k2 = self.num_neighbors[1]
-        first = self._first(k2 + (k2 > 0))
-        if first.shape[1] == 0:
+        if k2 == 0 or self.neighbor.size(1) == 0:
             return one_hop[:0]
         mark = np.zeros(self.neighbor.size(0), dtype=bool)
-        found = first.take(one_hop, axis=0)
+        found = self._first(k2 + 1).take(one_hop, axis=0)
         mark[found[:, :k2]] = True
         if self._probe_edges is None:
             # The probe does not count: an image that lists it lists one more.

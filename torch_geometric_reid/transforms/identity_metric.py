@@ -32,7 +32,9 @@ class IdentityMetric(BaseTransform):
             :math:`\mathbf{\Sigma}_w^{-a}` :math:`(d, d)`, up to a factor.
 
     Raises:
-        ValueError: If :obj:`power` is outside of its range.
+        TypeError: If :obj:`x` or :obj:`y` is of another type.
+        ValueError: If :obj:`power` is outside of its range, a feature is zero or not
+            finite, or ids are of another length.
     """
 
     def __init__(self, x: Tensor, y: Tensor, power: float = 0.25):
@@ -51,7 +53,9 @@ class IdentityMetric(BaseTransform):
 
     @classmethod
     def restore(cls, weight: Tensor) -> 'IdentityMetric':
-        r"""Returns a metric that was learned before, from its matrix."""
+        r"""Returns a metric that was learned before, from its matrix
+        :math:`(d, d)`.
+        """
         out = cls.__new__(cls)
         out.weight = weight
         return out
