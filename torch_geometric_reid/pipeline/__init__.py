@@ -18,7 +18,7 @@ from torch_geometric_reid.pipeline.hold_out import hold_out
 from torch_geometric_reid.pipeline.judged import Judged, fit_trusts, judge
 from torch_geometric_reid.pipeline.link_contrast import LinkContrast
 from torch_geometric_reid.pipeline.links import LinkReRanker
-from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
+from torch_geometric_reid.pipeline.patch import Patch, PatchNodes
 from torch_geometric_reid.pipeline.predict_links import predict_links
 from torch_geometric_reid.pipeline.prepared_gallery import Matches
 from torch_geometric_reid.pipeline.re_ranker import GraphReRanker
@@ -43,7 +43,7 @@ __all__ = [
     'LinkReRanker',
     'Matches',
     'Patch',
-    'PatchFeatures',
+    'PatchNodes',
     'RankConfig',
     'Trial',
     'Trust',

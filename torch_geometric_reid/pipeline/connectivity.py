@@ -12,17 +12,12 @@ from torch_geometric_reid.knn import knn
 from torch_geometric_reid.nn import ECGCN, ECGCNConv, FoldedECGCN
 from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.pipeline.config import ECConfig
-from torch_geometric_reid.pipeline.patch import Patch, PatchFeatures
+from torch_geometric_reid.pipeline.patch import PatchNodes
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.topk import dot_rounding, stable_topk
-from torch_geometric_reid.transforms import (
-    CenterProbe,
-    EvaluateConnectivity,
-    FuseEdges,
-    ReadNodes,
-)
+from torch_geometric_reid.transforms import EvaluateConnectivity, FuseEdges
 
 HIDDEN_ELEMENTS = 3 * 2**20  # of a layer's output at a time: what caches hold
 HIDDEN_ELEMENTS_CUDA = 2**27
@@ -125,12 +120,16 @@ class ConnectedGallery:
         sampler = self.sampler.with_probes(
             order.cpu(), (distance < last - rounding).nonzero().t().cpu()
         )
-        x = torch.cat([self.x, _project(self.scorer, features.query)])
-        patch = features.patch
-        if patch is not None:
-            patch = patch._replace(x=_project(self.scorer, patch.x))
-        probe = torch.arange(num_gallery, num_gallery + num_query)
-        scores = _score(self.scorer, x, sampler, probe, self.config, patch, progress)
+        num_nodes = num_gallery + num_query
+        x = [self.x, _project(self.scorer, features.query)]
+        patch = None
+        if features.patch is not None:
+            x.append(_project(self.scorer, features.patch.x))
+            patch = PatchNodes(features.patch, num_gallery, num_nodes)
+        probe = torch.arange(num_gallery, num_nodes)
+        scores = _score(
+            self.scorer, torch.cat(x), sampler, probe, self.config, patch, progress
+        )
         return Connectivity(order[:, : self.k1], scores)
 
 
@@ -208,16 +207,16 @@ def _score(
     sampler: HardGallerySampler,
     probe: Tensor,
     config: ECConfig,
-    patch: Patch | None = None,
+    patch: PatchNodes | None = None,
     progress: bool = False,
 ) -> Tensor:
-    transforms = [CenterProbe(), FuseEdges(), EvaluateConnectivity(scorer)]
+    transforms = [FuseEdges(), EvaluateConnectivity(scorer, x)]
     if patch is not None:
-        transforms.insert(0, PatchFeatures(patch, sampler.neighbor.size(0)))
+        transforms.insert(0, patch)
     loader = SubGraphs(
         sampler,
-        x.size(0),
-        T.Compose([ReadNodes(x=x), *transforms]),
+        x.size(0) if patch is None else patch.num_nodes,
+        T.Compose(transforms),
         x.device,
         probe,
         batch_size=_batch_size(sampler, config, x.is_cuda),

@@ -1,6 +1,7 @@
 import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
+from torch_geometric.typing import OptTensor
 
 
 class EvaluateConnectivity(BaseTransform):
@@ -17,16 +18,24 @@ class EvaluateConnectivity(BaseTransform):
         model (torch.nn.Module): A model that gives logits (no link, link) from
             :obj:`(x, edge_index, num_sampled_nodes)`, such as
             :class:`~torch_geometric_reid.nn.ECGCN`.
+        x (torch.Tensor, optional): The features of all images :math:`(N, d)`, which
+            the model's :obj:`forward_nodes` reads by :obj:`n_id` and :obj:`batch`.
+            A batch then needs no :obj:`x`. (default: :obj:`None`)
     """
 
-    def __init__(self, model: torch.nn.Module):
+    def __init__(self, model: torch.nn.Module, x: OptTensor = None):
         self.model = model
+        self.x = x
 
     @torch.no_grad()
     def forward(self, data: Data) -> Data:
         training = self.model.training
         self.model.eval()
-        logits = self.model(data.x, data.edge_index, data.num_sampled_nodes)
+        edges = (data.edge_index, data.num_sampled_nodes)
+        if self.x is None:
+            logits = self.model(data.x, *edges)
+        else:
+            logits = self.model.forward_nodes(self.x, data.n_id, data.batch, *edges)
         self.model.train(training)
         prob = logits.softmax(dim=1).view(data.num_sampled_nodes[0], -1, 2)
         data.connectivity_distance, data.connectivity = prob.unbind(dim=2)

@@ -147,9 +147,9 @@ class _SupervisedContrastive(torch.autograd.Function):
             weight = (score - lse[rows].view(-1, 1)).exp_()
             weight += (score - lse[cols]).exp_()
             weight = weight.to(ctx.dtype)
-            out[rows] += weight @ low[cols]
+            _add_product(out[rows], weight, low[cols])
             if rows != cols:
-                out[cols] += weight.t() @ low[rows]
+                _add_product(out[cols], weight.t(), low[rows])
         return out * (grad / (z.size(0) * ctx.temperature)), None, None, None
 
 
@@ -183,9 +183,16 @@ def _blocks(z: Tensor) -> Iterator[tuple[slice, slice]]:
 def _scores(
     z: Tensor, dtype: torch.dtype, temperature: float, include_self: bool
 ) -> Iterator[Tensor]:
+    scaled, low = (z / temperature).to(dtype), z.to(dtype)
     for rows, cols in _blocks(z):
-        score = (z[rows] / temperature).to(dtype) @ z[cols].to(dtype).t()
-        score = score.to(z.dtype)
+        score = (scaled[rows] @ low[cols].t()).to(z.dtype)
         if rows == cols and not include_self:
             score.fill_diagonal_(-torch.inf)
         yield score
+
+
+def _add_product(out: Tensor, a: Tensor, b: Tensor) -> None:
+    if out.dtype == a.dtype:
+        out.addmm_(a, b)
+    else:
+        out += a @ b

@@ -1,6 +1,7 @@
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import BatchNorm1d
 from torch_geometric import EdgeIndex
@@ -65,16 +66,69 @@ class FoldedECGCN(torch.nn.Module):
     def forward(
         self, x: Tensor, edge_index: EdgeIndex, num_sampled_nodes: list[int]
     ) -> Tensor:
-        start, size = num_sampled_nodes[:2]
-        (colptr, row), _ = edge_index.get_csc()
-        weight = mean_weight(edge_index, x.dtype)
-        for i, bias in enumerate(self.biases):
-            if i == len(self.weights) - 1:
-                colptr = colptr[start : start + size + 1]
-                first, last = int(colptr[0]), int(colptr[-1])
-                row, weight = row[first:last], weight[first:last]
-                colptr = colptr - first
-            x = weighted_sum(x, colptr, row, weight)
-            x = torch.addmm(bias, x, self.weights[i]) if i > 0 else x.add_(bias)
-            x.relu_()
+        edges, near = self._edges(edge_index, x.dtype, num_sampled_nodes)
+        first = near if len(self.weights) == 1 else edges
+        x = weighted_sum(x, *first).add_(self.biases[0])
+        return self._connect(x, edges, near)
+
+    def forward_nodes(
+        self,
+        x: Tensor,
+        n_id: Tensor,
+        batch: Tensor,
+        edge_index: EdgeIndex,
+        num_sampled_nodes: list[int],
+    ) -> Tensor:
+        r"""Returns the logits of a sampled batch from the projected features of all
+        images: those of centred ones, which are not made, up to rounding.
+
+        Args:
+            x (torch.Tensor): The projected features of all images
+                :math:`(N, F_{hidden})`.
+            n_id (torch.Tensor): The nodes' images :math:`(|\mathcal{V}|)`, the
+                probes' first.
+            batch (torch.Tensor): The position of each node's probe
+                :math:`(|\mathcal{V}|)`.
+            edge_index (EdgeIndex): The edges, see above.
+            num_sampled_nodes (list): See above.
+
+        Returns:
+            The logits (no link, link) of shape :math:`(B k_1, 2)`.
+        """
+        num_probes, size = num_sampled_nodes[:2]
+        edges, near = self._edges(edge_index, x.dtype, num_sampled_nodes)
+        first = edges
+        if len(self.weights) == 1:
+            first, batch = near, batch[num_probes : num_probes + size]
+        # A mean of centred features is that of features, less the probe's; without
+        # neighbours there is nothing to subtract from.
+        shift = torch.cat([-x[n_id[:num_probes]], x.new_zeros(1, x.size(1))])
+        batch = batch.masked_fill(first.ptr.diff() == 0, num_probes)
+        x = weighted_sum(x, first.ptr, n_id[first.row], first.weight)
+        x += F.embedding(batch, shift.add_(self.biases[0]))
+        return self._connect(x, edges, near)
+
+    def _connect(self, x: Tensor, edges: '_Edges', near: '_Edges') -> Tensor:
+        x.relu_()
+        for i in range(1, len(self.weights)):
+            x = weighted_sum(x, *(near if i == len(self.weights) - 1 else edges))
+            x = torch.addmm(self.biases[i], x, self.weights[i]).relu_()
         return self.classifier(x)
+
+    def _edges(
+        self, edge_index: EdgeIndex, dtype: torch.dtype, num_sampled_nodes: list[int]
+    ) -> tuple['_Edges', '_Edges']:
+        # All of them, and those into the 1-hop nodes.
+        start, size = num_sampled_nodes[:2]
+        (ptr, row), _ = edge_index.get_csc()
+        edges = _Edges(ptr, row, mean_weight(edge_index, dtype))
+        ptr = ptr[start : start + size + 1]
+        first, last = int(ptr[0]), int(ptr[-1])
+        near = _Edges(ptr - first, row[first:last], edges.weight[first:last])
+        return edges, near
+
+
+class _Edges(NamedTuple):
+    ptr: Tensor
+    row: Tensor
+    weight: Tensor
