@@ -3,17 +3,18 @@ r"""Every stage against its peer or its plain form, and against the floor.
     python benchmarks             # all of it
     python benchmarks --only FA   # the stages whose name holds a word
 
-Ours and the other side run in the same minute, each in a process of its own, so that
-its peak memory above the start, with the features loaded, is its own. Of three runs
-the fastest counts, of slow jobs of two, of quick ones of as many as fill four seconds,
-and the memory of the last. Large tensors
+Ours and the other side work by turns, each in a process of its own, so that its peak
+memory above the start, with the features loaded, is its own. Before each turn, the
+rates of this machine are measured, as a shared one changes within seconds: that of
+matrix products and the bandwidth of a copy, each over half a second. A turn is at
+least a second of work, and there are five of each, fewer where they take long; a
+median is what is given, of seconds and of rates. Large tensors
 lie in huge pages on both sides, as PyTorch does on Linux where the environment has
 THP_MEM_ALLOC_ENABLE=1; in EC-GCN's training, tensors that are freed are given back
 at once on both sides, which takes less memory (in inference it would take a quarter to
 a third more time). The floor is what the arithmetic alone would take: the
 operations that no exact saving removes over the rate of matrix products, or the bytes
-that have to be read and written over the bandwidth of a copy, both measured before and
-after the stage, since a shared machine changes within minutes.
+that have to be read and written over the bandwidth of a copy.
 
 What the other side leaves out is in its favour: padded EC-GCN is given its sub-graphs,
 while ours samples them within the time; torchreid is given distances.
@@ -21,23 +22,27 @@ while ours samples them within the time; torchreid is given distances.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from statistics import mean
+from statistics import median
+from subprocess import Popen
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from cases import make_case
-from jobs import BATCH, CAPACITY, FA_DIM, HIDDEN, JOBS, K1, Case
-from process import peak, reset_peak, run
+from jobs import BATCH, CAPACITY, FA_DIM, HIDDEN, JOBS, K1, PROBES, Case
+from process import ask, peak, reset_peak, start
 
 from torch_geometric_reid.knn import knn
 
-SLOW, SHORT = 8.0, 4.0  # seconds: two runs have to do; runs fill at least so many
+TURN = 1.0  # seconds at least
+TURNS, LONG = 5, 90.0  # of each side, and seconds after which two have to do
+RATE = 0.5  # seconds that a rate is measured for
 QUERY, TRAIN = 3368, 12936
 GIVES_BACK = 'EC-GCN training'
 
@@ -60,10 +65,10 @@ class Floor(NamedTuple):
     edges: float = 0.0
 
     def connectivity(self, num_layers: int) -> float:
-        # The first layer is a product for the whole gallery, the last one is
-        # taken at the 1-hop nodes.
+        # The first layer is a product for the whole gallery, shared by all probes,
+        # the last one is taken at the 1-hop nodes.
         layer = 2 * HIDDEN * HIDDEN
-        inner = (num_layers - 2) * self.nodes + K1
+        inner = TRAIN / PROBES + (num_layers - 2) * self.nodes + K1
         return (layer * (inner + 2 * K1)) / 1e9 / self.gflops
 
     def training(self, num_layers: int) -> float:
@@ -136,17 +141,16 @@ def measure_rates() -> Floor:
     a, b = torch.randn(2, 2048, 2048)
     c, d = torch.randn(2, 2**26)
 
-    def best(function: Callable[[], Any]) -> float:
-        seconds = []
-        for _ in range(6):
-            start = time.perf_counter()
+    def rate(function: Callable[[], Any]) -> float:
+        turns, begin = 0, time.perf_counter()
+        while time.perf_counter() - begin < RATE:
             function()
-            seconds.append(time.perf_counter() - start)
-        return min(seconds)
+            turns += 1
+        return turns / (time.perf_counter() - begin)
 
     return Floor(
-        2 * 2048**3 / 1e9 / best(lambda: a @ b),
-        2 * 4 * 2**26 / 1e9 / best(lambda: c.copy_(d)),
+        2 * 2048**3 / 1e9 * rate(lambda: a @ b),
+        2 * 4 * 2**26 / 1e9 * rate(lambda: c.copy_(d)),
     )
 
 
@@ -156,17 +160,55 @@ def work(name: str, folder: Path, threads: int) -> None:
     case = Case(*(torch.from_numpy(arrays[key]) for key in Case._fields))
     function = JOBS[name](case)
     torch.ones(512, 512) @ torch.ones(512, 512)  # starts the threads
-    seconds: list[float] = []
-    while sum(seconds) < SHORT or len(seconds) < (2 if seconds[0] > SLOW else 3):
-        reset_peak()
-        before, start = peak(), time.perf_counter()
-        units, out = function()
-        seconds.append(time.perf_counter() - start)
-        memory = peak() - before
-    if out is not None:
-        np.save(folder / f'{name}.npy', np.asarray(out, dtype=np.float64))
-    result = {'seconds': min(seconds) / units, 'memory': memory}
-    print(json.dumps(result))
+    for _ in sys.stdin:
+        seconds, units = 0.0, 0
+        while seconds < TURN:
+            reset_peak()
+            before, begin = peak(), time.perf_counter()
+            more, out = function()
+            seconds, units = seconds + time.perf_counter() - begin, units + more
+            memory = peak() - before
+        if out is not None:
+            np.save(folder / f'{name}.npy', np.asarray(out, dtype=np.float64))
+        print(json.dumps({'seconds': seconds / units, 'memory': memory}), flush=True)
+
+
+class Measured(NamedTuple):
+    """Medians of a stage: seconds for a unit, memory, and the rates meanwhile."""
+
+    ours: dict[str, float]
+    other: dict[str, float]
+    floor: Floor
+
+
+def measure(stage: Stage, folder: Path) -> Measured:
+    rates, begin = [measure_rates()], time.perf_counter()
+    ours: list[dict[str, float]] = []
+    other: list[dict[str, float]] = []
+    with (
+        _job(stage.ours, stage, folder) as one,
+        _job(stage.plain, stage, folder) as two,
+    ):
+        while len(ours) < TURNS:
+            if len(ours) >= 2 and time.perf_counter() - begin > LONG:
+                break
+            for process, done in ((one, ours), (two, other)):
+                done.append(ask(process))
+                rates.append(measure_rates())
+    return Measured(
+        _medians(ours), _medians(other), Floor(*map(median, zip(*rates, strict=True)))
+    )
+
+
+def _job(name: str, stage: Stage, folder: Path) -> Popen[str]:
+    return start(
+        __file__, '--work', name, '--folder', str(folder),
+        threads=stage.threads, give_back=stage.name.startswith(GIVES_BACK),
+    )  # fmt: skip
+
+
+def _medians(done: list[dict[str, float]]) -> dict[str, float]:
+    return {key: median(turn[key] for turn in done) for key in done[0]}
 
 
 def difference(stage: Stage, folder: Path) -> str:
@@ -190,25 +232,17 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         knn(x[QUERY:], 300).index,
     )
     np.savez(folder / 'case.npz', **{k: v.numpy() for k, v in case._asdict().items()})
-    rates = [measure_rates()]
     print(f'{date.today()}, {torch.get_num_threads()} threads\n')
     print(
         '| stage | for a | ours | other side | ratio | floor | share of floor | '
         'GB | other side | ratio | difference |\n' + '| --- ' * 2 + '| ---: ' * 9 + '|'
     )
-    done: dict[str, dict[str, float]] = {}
+    rates = []
     for stage in stages():
         if args.only not in stage.name:
             continue
-        for name in (stage.ours, stage.plain):
-            if name not in done:
-                done[name] = run(
-                    __file__, '--work', name, '--folder', str(folder),
-                    threads=stage.threads, give_back=stage.name.startswith(GIVES_BACK),
-                )  # fmt: skip
-        rates.append(measure_rates())
-        ours, other = done[stage.ours], done[stage.plain]
-        floor = Floor(*map(mean, zip(*rates[-2:], strict=True)))
+        ours, other, floor = measure(stage, folder)
+        rates.append(floor)
         least = stage.floor(floor._replace(**sizes(folder)))
         print(
             f'| {stage.name} | {stage.unit} | {duration(ours["seconds"])} | '
@@ -231,7 +265,8 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
 def sizes(folder: Path) -> dict[str, float]:
     path = folder / 'sampler HGS.npy'
     if not path.exists():
-        run(__file__, '--work', 'sampler HGS', '--folder', str(folder), threads=1)
+        with _job('sampler HGS', stages()[0], folder) as process:
+            ask(process)
     nodes, edges = np.load(path) / BATCH
     return {'nodes': nodes, 'edges': edges}
 

@@ -1,4 +1,4 @@
-"""One job in a process of its own: its seconds, and its memory above the start."""
+"""Jobs in processes of their own: their seconds, and their memory above the start."""
 
 import ctypes
 import json
@@ -18,15 +18,38 @@ def run(
     script: str, *args: str, threads: int, give_back: bool = False
 ) -> dict[str, Any]:
     """Returns what a job printed last, as JSON."""
+    with start(script, *args, threads=threads, give_back=give_back) as process:
+        out, _ = process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return json.loads(out.splitlines()[-1])
+
+
+def ask(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Has a job work once more, and returns what it prints, as JSON."""
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
+    stdin.write('\n')
+    stdin.flush()
+    for line in stdout:
+        if line.startswith('{'):
+            return json.loads(line)
+    raise subprocess.CalledProcessError(process.wait(), process.args)
+
+
+def start(
+    script: str, *args: str, threads: int, give_back: bool = False
+) -> subprocess.Popen[str]:
+    """Starts a job."""
     memory = HUGE_PAGES | GIVE_BACK if give_back else HUGE_PAGES
-    out = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, '-W', 'ignore', script, *args, '--threads', str(threads)],
         env={**os.environ, 'OMP_NUM_THREADS': str(threads), **memory},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
     )
-    return json.loads(out.stdout.splitlines()[-1])
 
 
 def peak() -> float:

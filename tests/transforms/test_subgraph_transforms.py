@@ -1,3 +1,5 @@
+from copy import copy
+
 import torch
 import torch_geometric.transforms as T
 from torch_geometric import EdgeIndex
@@ -64,6 +66,16 @@ def test_evaluate_connectivity_composes():
         logits = model.eval()(x, plain.edge_index)[5:45].view(5, 8, 2)
         assert torch.allclose(out.connectivity, logits.softmax(-1)[..., 1], atol=1e-5)
     assert str(transform.transforms[2]).startswith('EvaluateConnectivity(ECGCN(6, 8')
+
+
+def test_evaluate_connectivity_reads_images():
+    model = ECGCN(6, 8, num_layers=2).eval()
+    loader = make_loader()
+    batch = next(iter(loader))
+    expected = EvaluateConnectivity(model)(CenterProbe()(copy(batch)))
+    del batch.x
+    out = EvaluateConnectivity(model, loader.data.x)(batch)
+    assert torch.allclose(out.connectivity, expected.connectivity, atol=1e-6)
 
 
 def test_a_probe_alone_scores_as_in_a_batch():

@@ -13,6 +13,7 @@ from torch_geometric_reid.nn import ECGCN, ECGCNConv, FoldedECGCN
 from torch_geometric_reid.pipeline.aggregate import Features
 from torch_geometric_reid.pipeline.config import ECConfig
 from torch_geometric_reid.pipeline.patch import PatchNodes
+from torch_geometric_reid.pipeline.single_cores import on_single_cores
 from torch_geometric_reid.pipeline.sub_graphs import SubGraphs
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.sampler import HardGallerySampler
@@ -210,19 +211,21 @@ def _score(
     patch: PatchNodes | None = None,
     progress: bool = False,
 ) -> Tensor:
-    transforms = [FuseEdges(), EvaluateConnectivity(scorer, x)]
-    if patch is not None:
-        transforms.insert(0, patch)
     loader = SubGraphs(
         sampler,
         x.size(0) if patch is None else patch.num_nodes,
-        T.Compose(transforms),
+        T.Compose([FuseEdges()] if patch is None else [patch, FuseEdges()]),
         x.device,
         probe,
         batch_size=_batch_size(sampler, config, x.is_cuda),
     )
     bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
-    return torch.cat([batch.connectivity_distance for batch in bar])
+    # A model of other layers may be in training, which is set and set back.
+    is_folded = isinstance(scorer, FoldedECGCN)
+    enough = not x.is_cuda and len(loader) >= torch.get_num_threads()
+    apply = on_single_cores if is_folded and enough else map
+    batches = apply(EvaluateConnectivity(scorer, x), bar)
+    return torch.cat([batch.connectivity_distance for batch in batches])
 
 
 def _table(gallery: Tensor, columns: int) -> KNNOutput:

@@ -49,6 +49,10 @@ def test_folded_equals_plain_model(num_layers, self_loops):
     assert out.shape == (40, 2)
     assert torch.allclose(out, expected, atol=1e-4)
 
+    edges = (plain.edge_index, plain.num_sampled_nodes)
+    out = folded.forward_nodes(folded.project(x), plain.n_id, plain.batch, *edges)
+    assert torch.allclose(out, expected, atol=1e-4)
+
 
 @torch.no_grad()
 def test_folding_biases_of_layers():

@@ -1,0 +1,53 @@
+import threading
+
+import pytest
+import torch
+
+from torch_geometric_reid.pipeline.single_cores import on_single_cores
+
+
+@pytest.fixture(autouse=True)
+def three_threads():
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def test_order_is_kept_and_each_item_has_one_thread():
+    meet = threading.Barrier(3, timeout=30)  # breaks unless three work at once
+
+    def work(item):
+        meet.wait()
+        return item, torch.get_num_threads()
+
+    out = list(on_single_cores(work, iter(range(9))))
+    assert out == [(item, 1) for item in range(9)]
+    assert torch.get_num_threads() == 3
+
+
+def test_items_are_read_as_they_are_needed():
+    read = []
+    items = (read.append(i) or i for i in range(50))
+    out = on_single_cores(lambda item: item, items)
+    assert next(out) == 0
+    assert len(read) < 10
+    out.close()
+    assert torch.get_num_threads() == 3
+
+
+def test_errors_come_out():
+    def work(item):
+        if item == 4:
+            raise ValueError('item 4')
+        return item
+
+    with pytest.raises(ValueError, match='item 4'):
+        list(on_single_cores(work, range(9)))
+    assert torch.get_num_threads() == 3
+
+
+def test_one_thread_needs_no_other():
+    torch.set_num_threads(1)
+    out = on_single_cores(lambda _: threading.current_thread(), range(3))
+    assert set(out) == {threading.main_thread()}

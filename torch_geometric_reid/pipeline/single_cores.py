@@ -1,0 +1,40 @@
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar('Item')
+Out = TypeVar('Out')
+
+
+def on_single_cores(
+    function: Callable[[Item], Out], items: Iterable[Item]
+) -> Iterator[Out]:
+    r"""Yields what a function of PyTorch gives for each item, in their order.
+
+    As many items as PyTorch may use threads are worked on at once, each by one
+    thread. Where an item is small this is faster than all threads on one item: none
+    waits for another, and what only one thread can do is done for several items.
+
+    Args:
+        function (callable): What is done with each item.
+        items (iterable): The items, read as they are needed.
+    """
+    num_threads = torch.get_num_threads()
+    if num_threads == 1:
+        yield from map(function, items)
+        return
+    running: deque[Future[Out]] = deque()
+    pool = ThreadPoolExecutor(num_threads, 'core', torch.set_num_threads, (1,))
+    try:
+        for item in items:
+            running.append(pool.submit(function, item))
+            if len(running) > num_threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(num_threads)
