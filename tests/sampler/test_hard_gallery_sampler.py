@@ -51,9 +51,11 @@ def test_training_subgraphs_equal_slow_ones(num, k1, k2, e, symmetric, loops, se
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(2, 20), st.integers(1, 8), st.integers(1, 4), st.integers(1, 5),
-    st.integers(0, 10**6),
+    st.booleans(), st.booleans(), st.integers(0, 10**6),
 )  # fmt: skip
-def test_testing_subgraphs_equal_a_rebuild_with_the_probe(num, k1, k2, e, seed):
+def test_testing_subgraphs_equal_a_rebuild_with_the_probe(
+    num, k1, k2, e, symmetric, loops, seed
+):
     generator = torch.Generator().manual_seed(seed)
     k1 = min(k1, num)
     gallery = torch.randn(num, 3, generator=generator)
@@ -68,18 +70,21 @@ def test_testing_subgraphs_equal_a_rebuild_with_the_probe(num, k1, k2, e, seed):
         make_table(own, min(width, num - 1)),
         (k1, k2),
         e,
+        symmetric,
+        loops,
         probe_neighbor=order[:, : max(k1, e)],
         inserted=(distance < last).nonzero().t(),
     )
     probes = [4, 0, 2]
     out = sample(sampler, [num + p for p in probes])
+    assert (out.col.diff() >= 0).all()
     for b, p in enumerate(probes):
         x = torch.cat([gallery, query[p : p + 1]])
         ranking = lists(-torch.cdist(x, x))  # the probe is node `num`
         one_hop = ranking[num][:k1]
         found = out.node[3 : 3 + 3 * k1].view(3, k1)[b].tolist()
         assert found == one_hop
-        two_hop, edges = subgraph(ranking, num, one_hop, k2, e)
+        two_hop, edges = subgraph(ranking, num, one_hop, k2, e, symmetric, loops)
         assert set(out.node[3 + 3 * k1 :][out.batch[3 + 3 * k1 :] == b].tolist()) == (
             two_hop
         )

@@ -1,9 +1,13 @@
 import numpy as np
 
+WIDTH = 8  # entries of a line
+
 
 class EdgeLists:
     r"""The graph in which a node receives from the nodes that it lists, kept so that
-    a sub-graph is cut out without a sort: sorted by column, then row.
+    a sub-graph is cut out without a sort: a list, sorted by node, fills lines of
+    :obj:`WIDTH` entries, which lie together in memory, the last up with the number of
+    nodes :math:`N`.
 
     Args:
         neighbor (numpy.ndarray): The nodes that each node lists :math:`(N, e)`.
@@ -21,14 +25,20 @@ class EdgeLists:
         if self_loops:
             keys.append(node * (num_nodes + 1))
         key = np.unique(np.concatenate(keys))
-        self.row = key % num_nodes
-        self.start = np.searchsorted(key, np.arange(num_nodes + 1) * num_nodes)
+        row, col = key % num_nodes, key // num_nodes
+        degree = np.bincount(col, minlength=num_nodes)
+        self.start = np.append(0, (-(-degree // WIDTH)).cumsum())
+        self.line = np.full((self.start[-1], WIDTH), num_nodes, dtype=np.int32)
+        place = np.arange(key.size) - (degree.cumsum() - degree)[col]
+        self.line.reshape(-1)[self.start[col] * WIDTH + place] = row
 
     def find(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-        r"""Returns the positions of edges that are there."""
+        r"""Returns the entries, counted line by line, of edges that are there."""
         num_nodes = self.start.size - 1
-        node = np.arange(num_nodes).repeat(np.diff(self.start))
-        return (node * num_nodes + self.row).searchsorted(col * num_nodes + row)
+        entry = (self.line.reshape(-1) < num_nodes).nonzero()[0]
+        column = np.arange(num_nodes).repeat(np.diff(self.start))
+        key = column[entry // WIDTH] * num_nodes + self.line.reshape(-1)[entry]
+        return entry[key.searchsorted(col * num_nodes + row)]
 
     def induced(
         self,
@@ -36,27 +46,26 @@ class EdgeLists:
         place: np.ndarray,
         lost: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        r"""Returns the edges between some nodes: the places of their sources, column
-        by column, and the number of edges into each of the nodes.
+        r"""Returns the edges between some nodes, column by column: the places of
+        their sources and of their columns.
 
         Args:
             node (numpy.ndarray): The nodes :math:`(n)`.
             place (numpy.ndarray): The place in :obj:`node` of each node of the
-                graph :math:`(N)`, -1 for those that are not there.
+                graph, -1 for those that are not there and behind them
+                :math:`(N + 1)`.
             lost (tuple, optional): Edges that are left out, by the places of
-                their columns and their positions. (default: :obj:`None`)
+                their columns and their entries. (default: :obj:`None`)
         """
-        start = self.start[node]
-        size = self.start[node + 1] - start
+        start = self.start.take(node)
+        size = self.start.take(node + 1) - start
         end = size.cumsum()
         shift = start - end + size
-        entry = shift.repeat(size)
-        entry += np.arange(entry.size)
-        source = place.take(self.row.take(entry))
-        present = source >= 0
+        line = shift.repeat(size)
+        line += np.arange(line.size)
+        source = place.take(self.line.take(line, axis=0)).reshape(-1)
         if lost is not None:
-            present[lost[1] - shift[lost[0]]] = False
-        total = np.zeros(entry.size + 1, dtype=np.int64)
-        present.cumsum(out=total[1:])
-        count = total.take(end) - total.take(end - size)
-        return source.take(present.nonzero()[0]), count
+            source[lost[1] - WIDTH * shift[lost[0]]] = -1
+        entry = (source >= 0).nonzero()[0]
+        column = np.arange(node.size).repeat(size)
+        return source.take(entry), column.take(entry // WIDTH)

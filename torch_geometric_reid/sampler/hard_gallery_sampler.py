@@ -152,17 +152,18 @@ class HardGallerySampler(BaseSampler):
         self, inputs: NodeSamplerInput, **kwargs: object
     ) -> SamplerOutput:
         probe = inputs.node
-        self._check_probe(probe)
+        self._check_probe(probe.numpy())
         one_hop = self._sample_one_hop(probe)
         num_probes, k1 = one_hop.shape
-        place = np.full(self.neighbor.size(0), -1)
+        place = np.full(self.neighbor.size(0) + 1, -1)
+        stamp = np.empty(self.neighbor.size(0), dtype=np.int64)
         two_hop: list[np.ndarray] = []
         rows: list[list[np.ndarray]] = []
-        counts: list[list[np.ndarray]] = []
+        cols: list[list[np.ndarray]] = []
         size = num_probes * (1 + k1)
         for b, (p, near) in enumerate(zip(probe.numpy(), one_hop.numpy(), strict=True)):
-            far = self._two_hop(p, near)
-            row, count = self._induced(p, np.concatenate([near, far]), place)
+            far = self._two_hop(p, near, stamp)
+            row, col = self._induced(p, np.concatenate([near, far]), place)
             position = np.concatenate(
                 [
                     np.arange(k1) + (num_probes + b * k1),
@@ -170,9 +171,9 @@ class HardGallerySampler(BaseSampler):
                     [b],
                 ]
             )
-            cut = [count[:k1].sum(), row.size - count[-1]]
+            cut = col.searchsorted([k1, position.size - 1])
             rows.append(_split(position.take(row), *cut))
-            counts.append(_split(count, k1, count.size - 1))
+            cols.append(_split(position.take(col), *cut))
             two_hop.append(far)
             size += far.size
 
@@ -181,7 +182,7 @@ class HardGallerySampler(BaseSampler):
         return SamplerOutput(
             node=torch.cat([probe, one_hop.view(-1), _concatenate(two_hop)]),
             row=_by_column(rows),
-            col=torch.from_numpy(np.arange(size).repeat(_by_column(counts))),
+            col=_by_column(cols),
             edge=None,
             batch=_concatenate(batches),
             num_sampled_nodes=[
@@ -199,14 +200,14 @@ class HardGallerySampler(BaseSampler):
             f"'{self.__class__.__name__}' samples around probes, which are nodes"
         )
 
-    def _check_probe(self, probe: Tensor) -> None:
+    def _check_probe(self, probe: np.ndarray) -> None:
         first, last = 0, self.neighbor.size(0)
         if self.probe_neighbor is not None:
             first, last = last, last + self.probe_neighbor.size(0)
-        if probe.numel() > 0 and not first <= probe.min() <= probe.max() < last:
+        if probe.size > 0 and not first <= probe.min() <= probe.max() < last:
             raise ValueError(
                 f'Seeds need to be nodes {first} to {last - 1}, the probes '
-                f'(got {int(probe.min())} to {int(probe.max())})'
+                f'(got {probe.min()} to {probe.max()})'
             )
 
     def _sample_one_hop(self, probe: Tensor) -> Tensor:
@@ -215,20 +216,27 @@ class HardGallerySampler(BaseSampler):
         row = probe - self.neighbor.size(0)
         return self.probe_neighbor[row, : self.num_neighbors[0]]
 
-    def _two_hop(self, probe: int, one_hop: np.ndarray) -> np.ndarray:
-        # Distinct images that are neither the probe nor 1-hop.
+    def _two_hop(
+        self, probe: int, one_hop: np.ndarray, stamp: np.ndarray
+    ) -> np.ndarray:
+        # Distinct images that are neither the probe nor 1-hop. Of each image that was
+        # found, the last to leave its number in `stamp` stays.
         k2 = self.num_neighbors[1]
         if k2 == 0 or self.neighbor.size(1) == 0:
             return one_hop[:0]
-        mark = np.zeros(self.neighbor.size(0), dtype=bool)
-        found = self._first(k2 + 1).take(one_hop, axis=0)
-        mark[found[:, :k2]] = True
+        lists = self._first(k2 + 1).take(one_hop, axis=0)
+        near = lists[:, :k2]
+        found = near.reshape(-1)
         if self._probe_edges is None:
             # The probe does not count: an image that lists it lists one more.
-            mark[found[(found == probe).nonzero()[0], -1]] = True
-            mark[probe] = False
-        mark[one_hop] = False
-        return mark.nonzero()[0]
+            listing = (found == probe).nonzero()[0] // near.shape[1]
+            found = np.append(found, lists[listing, -1])
+        number = np.arange(found.size)
+        stamp[found] = number
+        stamp[one_hop] = -1
+        if self._probe_edges is None:
+            stamp[probe] = -1
+        return np.sort(found[stamp.take(found) == number])
 
     def _first(self, num: int) -> np.ndarray:
         # A copy: its rows lie together in memory, those of a wide table far apart.

@@ -63,21 +63,22 @@ class ProbeEdges:
         Args:
             probe (int): The probe.
             image (numpy.ndarray): The images :math:`(n)`.
-            place (numpy.ndarray): The place in :obj:`image` of each gallery image
-                :math:`(N)`, -1 for those that are not there.
+            place (numpy.ndarray): The place in :obj:`image` of each gallery image,
+                -1 for those that are not there and behind them :math:`(N + 1)`.
         """
         listing = self.inserted[self.start[probe] : self.start[probe + 1]]
         lost = None if self.last is None else _lost(self.last, listing, place)
-        row, count = self.edges.induced(image, place, lost)
+        row, col = self.edges.induced(image, place, lost)
         sources, targets = place[self.probe_listed[probe]], place[listing]
-        sources, targets = sources[sources >= 0], targets[targets >= 0]
+        sources, targets = sources[sources >= 0], np.sort(targets[targets >= 0])
         if self.symmetric:
             sources = targets = np.union1d(sources, targets)
-        row = np.insert(row, count.cumsum()[targets], image.size)
-        count[targets] += 1
+        end = col.searchsorted(targets, side='right')
+        row, col = np.insert(row, end, image.size), np.insert(col, end, targets)
         if self.self_loops:
             sources = np.append(sources, image.size)
-        return np.concatenate([row, sources]), np.append(count, sources.size)
+        mine = np.full(sources.size, image.size)
+        return np.concatenate([row, sources]), np.concatenate([col, mine])
 
 
 def _lost(

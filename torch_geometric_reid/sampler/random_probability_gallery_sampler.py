@@ -97,5 +97,5 @@ class RandomProbabilityGallerySampler(HardGallerySampler):
         one_sided = (num_positive == 0) | (num_negative == 0)
         np.copyto(key, np.arange(num), where=one_sided)
         drawn = torch.from_numpy(key).topk(k1, dim=1, largest=False, sorted=False)
-        rank = drawn.indices.sort(dim=1).values
-        return torch.from_numpy(candidate).gather(1, rank)
+        rank = np.sort(drawn.indices.numpy(), axis=1)
+        return torch.from_numpy(np.take_along_axis(candidate, rank, axis=1))
