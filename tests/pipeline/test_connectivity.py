@@ -103,6 +103,21 @@ def test_probes_do_not_depend_on_each_other_or_the_batch(elements, monkeypatch):
     assert torch.allclose(few.distance, out.distance[some], atol=1e-5)
 
 
+@pytest.mark.parametrize('conv', [None, SAGEConv])
+def test_threads_do_not_matter(conv):
+    features, model = make_features(), make_model(conv)
+    before = torch.get_num_threads()
+    outs = []
+    for num_threads in [1, 3, 8]:  # more than there are probes
+        torch.set_num_threads(num_threads)
+        outs.append(connect(model, features, CONFIG))
+        assert torch.get_num_threads() == num_threads
+    torch.set_num_threads(before)
+    for out in outs[1:]:
+        assert out.image.equal(outs[0].image)
+        assert torch.allclose(out.distance, outs[0].distance, atol=1e-6)
+
+
 def test_small_galleries():
     model = make_model()
     for num_gallery in [1, 2, 5]:

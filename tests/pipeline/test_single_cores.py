@@ -45,9 +45,3 @@ def test_errors_come_out():
     with pytest.raises(ValueError, match='item 4'):
         list(on_single_cores(work, range(9)))
     assert torch.get_num_threads() == 3
-
-
-def test_one_thread_needs_no_other():
-    torch.set_num_threads(1)
-    out = on_single_cores(lambda _: threading.current_thread(), range(3))
-    assert set(out) == {threading.main_thread()}

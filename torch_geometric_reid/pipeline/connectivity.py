@@ -1,5 +1,6 @@
 r"""EC-GCN at test time."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.topk import dot_rounding, stable_topk
 from torch_geometric_reid.transforms import EvaluateConnectivity, FuseEdges
 
-HIDDEN_ELEMENTS = 3 * 2**20  # of a layer's output at a time: what caches hold
+HIDDEN_ELEMENTS = 3 * 2**20  # of layers' outputs at a time: what caches hold
 HIDDEN_ELEMENTS_CUDA = 2**27
 
 
@@ -211,19 +212,22 @@ def _score(
     patch: PatchNodes | None = None,
     progress: bool = False,
 ) -> Tensor:
+    at_once, num_threads = 1, torch.get_num_threads()
+    # A model of other layers may be in training, which is set and set back.
+    is_folded = isinstance(scorer, FoldedECGCN)
+    if is_folded and not x.is_cuda and probe.numel() >= num_threads:
+        at_once = num_threads
+    batch_size = _batch_size(sampler, config, x.is_cuda, at_once)
     loader = SubGraphs(
         sampler,
         x.size(0) if patch is None else patch.num_nodes,
         T.Compose([FuseEdges()] if patch is None else [patch, FuseEdges()]),
         x.device,
         probe,
-        batch_size=_batch_size(sampler, config, x.is_cuda),
+        batch_size=min(batch_size, math.ceil(probe.numel() / at_once)),
     )
     bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
-    # A model of other layers may be in training, which is set and set back.
-    is_folded = isinstance(scorer, FoldedECGCN)
-    enough = not x.is_cuda and len(loader) >= torch.get_num_threads()
-    apply = on_single_cores if is_folded and enough else map
+    apply = on_single_cores if at_once > 1 else map
     batches = apply(EvaluateConnectivity(scorer, x), bar)
     return torch.cat([batch.connectivity_distance for batch in batches])
 
@@ -235,8 +239,10 @@ def _table(gallery: Tensor, columns: int) -> KNNOutput:
     return knn(gallery, columns, metric='sqeuclidean')
 
 
-def _batch_size(sampler: HardGallerySampler, config: ECConfig, is_cuda: bool) -> int:
+def _batch_size(
+    sampler: HardGallerySampler, config: ECConfig, is_cuda: bool, at_once: int
+) -> int:
     k1, k2 = sampler.num_neighbors
     num_nodes = min(1 + k1 + k1 * k2, 1 + sampler.neighbor.size(0))
-    elements = HIDDEN_ELEMENTS_CUDA if is_cuda else HIDDEN_ELEMENTS
+    elements = HIDDEN_ELEMENTS_CUDA if is_cuda else HIDDEN_ELEMENTS // at_once
     return max(1, elements // (num_nodes * config.hidden_channels))

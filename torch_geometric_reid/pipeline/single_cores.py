@@ -23,9 +23,6 @@ def on_single_cores(
         items (iterable): The items, read as they are needed.
     """
     num_threads = torch.get_num_threads()
-    if num_threads == 1:
-        yield from map(function, items)
-        return
     running: deque[Future[Out]] = deque()
     pool = ThreadPoolExecutor(num_threads, 'core', torch.set_num_threads, (1,))
     try:
