@@ -7,8 +7,8 @@ Ours and the other side work by turns, each in a process of its own, so that its
 memory above the start, with the features loaded, is its own. Before each turn, the
 rates of this machine are measured, as a shared one changes within seconds: that of
 matrix products and the bandwidth of a copy, each over half a second. A turn is at
-least a second of work, and there are five of each, fewer where they take long; a
-median is what is given, of seconds and of rates. Large tensors
+least a second of work, and there are five of each, fewer where they take long; medians
+are what is given, of seconds, memory and rates. Large tensors
 lie in huge pages on both sides, as PyTorch does on Linux where the environment has
 THP_MEM_ALLOC_ENABLE=1; in EC-GCN's training, tensors that are freed are given back
 at once on both sides, which takes less memory (in inference it would take a quarter to
@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import cache
 from pathlib import Path
 from statistics import median
 from subprocess import Popen
@@ -37,6 +38,7 @@ import torch
 from cases import make_case
 from jobs import BATCH, CAPACITY, FA_DIM, HIDDEN, JOBS, K1, PROBES, Case
 from process import ask, peak, reset_peak, start
+from torch import Tensor
 
 from torch_geometric_reid.knn import knn
 
@@ -137,9 +139,13 @@ def stages() -> list[Stage]:
     ]  # fmt: skip
 
 
+@cache
+def operands() -> tuple[Tensor, ...]:
+    return *torch.randn(2, 2048, 2048), *torch.randn(2, 2**26)
+
+
 def measure_rates() -> Floor:
-    a, b = torch.randn(2, 2048, 2048)
-    c, d = torch.randn(2, 2**26)
+    a, b, c, d = operands()
 
     def rate(function: Callable[[], Any]) -> float:
         turns, begin = 0, time.perf_counter()

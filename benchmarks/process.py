@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ def ask(process: subprocess.Popen[str]) -> dict[str, Any]:
     stdin, stdout = process.stdin, process.stdout
     assert stdin is not None
     assert stdout is not None
-    stdin.write('\n')
-    stdin.flush()
+    with suppress(BrokenPipeError):
+        stdin.write('\n')
+        stdin.flush()
     for line in stdout:
         if line.startswith('{'):
             return json.loads(line)

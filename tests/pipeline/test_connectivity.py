@@ -103,16 +103,30 @@ def test_probes_do_not_depend_on_each_other_or_the_batch(elements, monkeypatch):
     assert torch.allclose(few.distance, out.distance[some], atol=1e-5)
 
 
-@pytest.mark.parametrize('conv', [None, SAGEConv])
-def test_threads_do_not_matter(conv):
-    features, model = make_features(), make_model(conv)
+@pytest.fixture
+def num_threads():
     before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures('num_threads')
+@pytest.mark.parametrize('conv', [None, SAGEConv])
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('elements', [1, 2**22])
+def test_threads_do_not_matter(conv, training, elements, monkeypatch):
+    monkeypatch.setattr(
+        'torch_geometric_reid.pipeline.connectivity.HIDDEN_ELEMENTS', elements
+    )
+    features, model = make_features(), make_model(conv)
+    model.classifier.append(torch.nn.Dropout(0.9))  # noticed unless in evaluation
+    model.train(training)
     outs = []
     for num_threads in [1, 3, 8]:  # more than there are probes
         torch.set_num_threads(num_threads)
         outs.append(connect(model, features, CONFIG))
         assert torch.get_num_threads() == num_threads
-    torch.set_num_threads(before)
+        assert {module.training for module in model.modules()} == {training}
     for out in outs[1:]:
         assert out.image.equal(outs[0].image)
         assert torch.allclose(out.distance, outs[0].distance, atol=1e-6)

@@ -26,6 +26,15 @@ def test_order_is_kept_and_each_item_has_one_thread():
     assert torch.get_num_threads() == 3
 
 
+def test_other_threads_are_left_alone():
+    seen = []
+    for _ in on_single_cores(lambda item: item, range(3)):
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    assert seen == [3, 3, 3]
+
+
 def test_items_are_read_as_they_are_needed():
     read = []
     items = (read.append(i) or i for i in range(50))

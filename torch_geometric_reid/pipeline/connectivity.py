@@ -21,7 +21,7 @@ from torch_geometric_reid.sampler import HardGallerySampler
 from torch_geometric_reid.topk import dot_rounding, stable_topk
 from torch_geometric_reid.transforms import EvaluateConnectivity, FuseEdges
 
-HIDDEN_ELEMENTS = 3 * 2**20  # of layers' outputs at a time: what caches hold
+HIDDEN_ELEMENTS = 3 * 2**20  # of layers' outputs at a time, if one sub-graph fits
 HIDDEN_ELEMENTS_CUDA = 2**27
 
 
@@ -123,15 +123,13 @@ class ConnectedGallery:
             order.cpu(), (distance < last - rounding).nonzero().t().cpu()
         )
         num_nodes = num_gallery + num_query
-        x = [self.x, _project(self.scorer, features.query)]
-        patch = None
+        others, patch = [features.query], None
         if features.patch is not None:
-            x.append(_project(self.scorer, features.patch.x))
+            others.append(features.patch.x)
             patch = PatchNodes(features.patch, num_gallery, num_nodes)
+        x = torch.cat([self.x, *(_project(self.scorer, other) for other in others)])
         probe = torch.arange(num_gallery, num_nodes)
-        scores = _score(
-            self.scorer, torch.cat(x), sampler, probe, self.config, patch, progress
-        )
+        scores = _score(self.scorer, x, sampler, probe, self.config, patch, progress)
         return Connectivity(order[:, : self.k1], scores)
 
 
@@ -213,9 +211,9 @@ def _score(
     progress: bool = False,
 ) -> Tensor:
     at_once, num_threads = 1, torch.get_num_threads()
-    # A model of other layers may be in training, which is set and set back.
+    # Another model may be in training, which is set and set back for each batch.
     is_folded = isinstance(scorer, FoldedECGCN)
-    if is_folded and not x.is_cuda and probe.numel() >= num_threads:
+    if is_folded and x.device.type == 'cpu' and probe.numel() >= num_threads:
         at_once = num_threads
     batch_size = _batch_size(sampler, config, x.is_cuda, at_once)
     loader = SubGraphs(
@@ -224,7 +222,7 @@ def _score(
         T.Compose([FuseEdges()] if patch is None else [patch, FuseEdges()]),
         x.device,
         probe,
-        batch_size=min(batch_size, math.ceil(probe.numel() / at_once)),
+        batch_size=max(1, min(batch_size, math.ceil(probe.numel() / at_once))),
     )
     bar = tqdm(loader, 'evaluate connectivity', disable=not progress, leave=False)
     apply = on_single_cores if at_once > 1 else map

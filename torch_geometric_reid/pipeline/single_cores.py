@@ -1,6 +1,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -23,8 +24,19 @@ def on_single_cores(
         items (iterable): The items, read as they are needed.
     """
     num_threads = torch.get_num_threads()
+    started = Barrier(num_threads + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # from now on this thread keeps its number
+        started.wait()
+
     running: deque[Future[Out]] = deque()
-    pool = ThreadPoolExecutor(num_threads, 'core', torch.set_num_threads, (1,))
+    pool = ThreadPoolExecutor(num_threads, 'core', start)
+    for _ in range(num_threads):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(num_threads)  # of threads that others start
     try:
         for item in items:
             running.append(pool.submit(function, item))
@@ -34,4 +46,3 @@ def on_single_cores(
             yield running.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(num_threads)

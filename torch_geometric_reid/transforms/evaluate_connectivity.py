@@ -8,7 +8,8 @@ class EvaluateConnectivity(BaseTransform):
     r"""Predicts, for each 1-hop image of a sampled batch, whether it shows its
     probe's identity.
 
-    Reads the centred :obj:`x` :math:`(|\mathcal{V}|, d)`, :obj:`edge_index` and
+    Reads the centred :obj:`x` :math:`(|\mathcal{V}|, d)`, or :obj:`n_id` and
+    :obj:`batch` where features of all images are given, :obj:`edge_index` and
     :obj:`num_sampled_nodes` :math:`[B, B k_1, R]`; adds :obj:`connectivity`
     :math:`(B, k_1)`, the probabilities of a link in rank order, and
     :obj:`connectivity_distance` :math:`(B, k_1)`, those of no link, the
@@ -18,9 +19,10 @@ class EvaluateConnectivity(BaseTransform):
         model (torch.nn.Module): A model that gives logits (no link, link) from
             :obj:`(x, edge_index, num_sampled_nodes)`, such as
             :class:`~torch_geometric_reid.nn.ECGCN`.
-        x (torch.Tensor, optional): The features of all images :math:`(N, d)`, which
-            the model's :obj:`forward_nodes` reads by :obj:`n_id` and :obj:`batch`.
-            A batch then needs no :obj:`x`. (default: :obj:`None`)
+        x (torch.Tensor, optional): The features of all images :math:`(N, d)`, not
+            centred, for a model with
+            :meth:`~torch_geometric_reid.nn.ECGCN.forward_nodes`.
+            (default: :obj:`None`)
     """
 
     def __init__(self, model: torch.nn.Module, x: OptTensor = None):

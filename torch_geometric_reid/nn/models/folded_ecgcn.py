@@ -1,3 +1,4 @@
+from copy import deepcopy
 from typing import NamedTuple, cast
 
 import torch
@@ -57,7 +58,8 @@ class FoldedECGCN(torch.nn.Module):
             if conv.lin.bias is not None:
                 mean = mean - conv.lin.bias
             self.biases.append((norm.bias - mean * scale).detach())
-        self.classifier = model.classifier
+        self.classifier = deepcopy(model.classifier)
+        self.eval()
 
     def project(self, x: Tensor) -> Tensor:
         r"""Returns :math:`\mathbf{X} \mathbf{W}_1`, with the scale of batch norm."""
