@@ -4,17 +4,18 @@ r"""Every stage against its peer or its plain form, and against the floor.
     python benchmarks --only FA   # the stages whose name holds a word
 
 Ours and the other side work by turns, each in a process of its own, so that its peak
-memory above the start, with the features loaded, is its own. Before each turn, the
-rates of this machine are measured, as a shared one changes within seconds: that of
-matrix products and the bandwidth of a copy, each over half a second. A turn is at
-least a second of work, and there are five of each, fewer where they take long; medians
-are what is given, of seconds, memory and rates. Large tensors
-lie in huge pages on both sides, as PyTorch does on Linux where the environment has
-THP_MEM_ALLOC_ENABLE=1; in EC-GCN's training, tensors that are freed are given back
-at once on both sides, which takes less memory (in inference it would take a quarter to
-a third more time). The floor is what the arithmetic alone would take: the
-operations that no exact saving removes over the rate of matrix products, or the bytes
-that have to be read and written over the bandwidth of a copy.
+memory above the start, with the features loaded, is its own. Before and after each
+turn, the rates of this machine are measured, as a shared one changes within seconds:
+that of matrix products and the bandwidth of a copy, each over half a second. A turn is
+at least a second of work, and each side has seven, fewer where they take long. What is
+given are medians over the turns, also of ratios and of shares of the floor.
+
+Large tensors lie in huge pages on both sides, as PyTorch does on Linux where the
+environment has THP_MEM_ALLOC_ENABLE=1; in EC-GCN's training, tensors that are freed are
+given back at once on both sides, which takes less memory. The floor is what the
+arithmetic alone would take: the operations that no exact saving removes over the rate
+of matrix products, or the bytes that have to be read and written over the bandwidth of
+a copy.
 
 What the other side leaves out is in its favour: padded EC-GCN is given its sub-graphs,
 while ours samples them within the time; torchreid is given distances.
@@ -29,7 +30,7 @@ from collections.abc import Callable
 from datetime import date
 from functools import cache
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from subprocess import Popen
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ from torch import Tensor
 from torch_geometric_reid.knn import knn
 
 TURN = 1.0  # seconds at least
-TURNS, LONG = 5, 90.0  # of each side, and seconds after which two have to do
+TURNS, LONG = 7, 60.0  # of each side, and seconds after which two have to do
 RATE = 0.5  # seconds that a rate is measured for
 QUERY, TRAIN = 3368, 12936
 GIVES_BACK = 'EC-GCN training'
@@ -179,31 +180,29 @@ def work(name: str, folder: Path, threads: int) -> None:
         print(json.dumps({'seconds': seconds / units, 'memory': memory}), flush=True)
 
 
-class Measured(NamedTuple):
-    """Medians of a stage: seconds for a unit, memory, and the rates meanwhile."""
+class Turn(NamedTuple):
+    """What each side took, and the rates around ours."""
 
     ours: dict[str, float]
     other: dict[str, float]
     floor: Floor
 
 
-def measure(stage: Stage, folder: Path) -> Measured:
-    rates, begin = [measure_rates()], time.perf_counter()
-    ours: list[dict[str, float]] = []
-    other: list[dict[str, float]] = []
+def measure(stage: Stage, folder: Path) -> list[Turn]:
+    turns: list[Turn] = []
+    begin, after = time.perf_counter(), measure_rates()
     with (
         _job(stage.ours, stage, folder) as one,
         _job(stage.plain, stage, folder) as two,
     ):
-        while len(ours) < TURNS:
-            if len(ours) >= 2 and time.perf_counter() - begin > LONG:
+        while len(turns) < TURNS:
+            if len(turns) >= 2 and time.perf_counter() - begin > LONG:
                 break
-            for process, done in ((one, ours), (two, other)):
-                done.append(ask(process))
-                rates.append(measure_rates())
-    return Measured(
-        _medians(ours), _medians(other), Floor(*map(median, zip(*rates, strict=True)))
-    )
+            before, ours, between = after, ask(one), measure_rates()
+            other, after = ask(two), measure_rates()
+            floor = Floor(*map(mean, zip(before, between, strict=True)))
+            turns.append(Turn(ours, other, floor))
+    return turns
 
 
 def _job(name: str, stage: Stage, folder: Path) -> Popen[str]:
@@ -211,10 +210,6 @@ def _job(name: str, stage: Stage, folder: Path) -> Popen[str]:
         __file__, '--work', name, '--folder', str(folder),
         threads=stage.threads, give_back=stage.name.startswith(GIVES_BACK),
     )  # fmt: skip
-
-
-def _medians(done: list[dict[str, float]]) -> dict[str, float]:
-    return {key: median(turn[key] for turn in done) for key in done[0]}
 
 
 def difference(stage: Stage, folder: Path) -> str:
@@ -243,22 +238,13 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         '| stage | for a | ours | other side | ratio | floor | share of floor | '
         'GB | other side | ratio | difference |\n' + '| --- ' * 2 + '| ---: ' * 9 + '|'
     )
-    rates = []
+    rates: list[Floor] = []
     for stage in stages():
         if args.only not in stage.name:
             continue
-        ours, other, floor = measure(stage, folder)
-        rates.append(floor)
-        least = stage.floor(floor._replace(**sizes(folder)))
-        print(
-            f'| {stage.name} | {stage.unit} | {duration(ours["seconds"])} | '
-            f'{duration(other["seconds"])} | '
-            f'{other["seconds"] / ours["seconds"]:.2f} | {duration(least)} | '
-            f'{100 * least / ours["seconds"]:.0f} % | {ours["memory"]:.2f} | '
-            f'{other["memory"]:.2f} | {ours["memory"] / other["memory"]:.2f} | '
-            f'{difference(stage, folder)} |',
-            flush=True,
-        )
+        turns = measure(stage, folder)
+        rates += [turn.floor for turn in turns]
+        print(row(stage, turns, folder), flush=True)
     gflops, gbytes, *_ = zip(*rates, strict=True)
     print(
         f'\na product of 2048 had {min(gflops):.0f} to {max(gflops):.0f} GFLOP/s, '
@@ -266,6 +252,31 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     )
     nodes, edges = sizes(folder).values()
     print(f'a sub-graph has {nodes:.0f} nodes of {CAPACITY} and {edges:.0f} edges')
+
+
+def row(stage: Stage, turns: list[Turn], folder: Path) -> str:
+    counts = sizes(folder)
+    ours, other = ([turn[side]['seconds'] for turn in turns] for side in (0, 1))
+    held, other_held = ([turn[side]['memory'] for turn in turns] for side in (0, 1))
+    least = [stage.floor(turn.floor._replace(**counts)) for turn in turns]
+    cells = [
+        stage.name,
+        stage.unit,
+        duration(median(ours)),
+        duration(median(other)),
+        f'{ratio(other, ours):.2f}',
+        duration(median(least)),
+        f'{100 * ratio(least, ours):.0f} %',
+        f'{median(held):.2f}',
+        f'{median(other_held):.2f}',
+        f'{ratio(held, other_held):.2f}',
+        difference(stage, folder),
+    ]
+    return f'| {" | ".join(cells)} |'
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    return median(x / y for x, y in zip(above, below, strict=True))
 
 
 def sizes(folder: Path) -> dict[str, float]:
