@@ -54,3 +54,17 @@ def test_errors_come_out():
     with pytest.raises(ValueError, match='item 4'):
         list(on_single_cores(work, range(9)))
     assert torch.get_num_threads() == 3
+
+
+def test_no_thread_waits_for_one_that_could_not_be_started(monkeypatch):
+    start = threading.Thread.start
+
+    def start_two(thread):
+        if thread.name.endswith('_2'):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, 'start', start_two)
+    with pytest.raises(RuntimeError, match='start new thread'):
+        list(on_single_cores(lambda item: item, range(3)))
+    assert not [x for x in threading.enumerate() if x.name.startswith('core')]

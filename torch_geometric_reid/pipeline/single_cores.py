@@ -22,6 +22,10 @@ def on_single_cores(
     Args:
         function (callable): What is done with each item.
         items (iterable): The items, read as they are needed.
+
+    Raises:
+        RuntimeError: If threads can not be started. What the function raises comes
+            out at its item.
     """
     num_threads = torch.get_num_threads()
     started = Barrier(num_threads + 1)
@@ -33,11 +37,11 @@ def on_single_cores(
 
     running: deque[Future[Out]] = deque()
     pool = ThreadPoolExecutor(num_threads, 'core', start)
-    for _ in range(num_threads):
-        pool.submit(int)
-    started.wait()
-    torch.set_num_threads(num_threads)  # of threads that others start
     try:
+        for _ in range(num_threads):
+            pool.submit(int)
+        started.wait()
+        torch.set_num_threads(num_threads)  # of threads that others start
         for item in items:
             running.append(pool.submit(function, item))
             if len(running) > num_threads:
@@ -45,4 +49,5 @@ def on_single_cores(
         while running:
             yield running.popleft().result()
     finally:
+        started.abort()  # none waits for a thread that could not be started
         pool.shutdown(cancel_futures=True)
