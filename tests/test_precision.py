@@ -1,11 +1,14 @@
+from threading import Event, Thread
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from torch_geometric_reid import Config, GraphReRanker
+from torch_geometric_reid import Config, GraphReRanker, precision
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.knn import knn
 from torch_geometric_reid.pipeline.connectivity import connect_all
+from torch_geometric_reid.precision import _read as read_precision
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank import (
     KReciprocal,
@@ -81,3 +84,49 @@ def test_full_precision_leaves_things_as_they_were():
         assert torch.is_autocast_enabled('cpu')
     with full_precision():
         assert not torch.is_autocast_enabled('cpu')
+
+
+@pytest.fixture
+def reduced():
+    """Products of float32 that may round their inputs, where a processor can."""
+    torch.set_float32_matmul_precision('medium')
+    yield
+    torch.set_float32_matmul_precision('highest')
+
+
+def test_full_precision_of_products(reduced):
+    before = read_precision()
+    with full_precision():
+        assert read_precision() not in (before, [])
+        with full_precision():
+            pass
+        inside = read_precision()
+    assert inside != before == read_precision()
+    assert torch.get_float32_matmul_precision() == 'medium'
+
+
+def test_full_precision_of_products_in_threads(reduced):
+    before = read_precision()
+    entered, leave = Event(), Event()
+
+    def stay():
+        with full_precision():
+            entered.set()
+            leave.wait()
+
+    thread = Thread(target=stay)
+    thread.start()
+    entered.wait()
+    with full_precision():
+        leave.set()
+        thread.join()
+        assert read_precision() != before  # though the first to enter has left
+    assert read_precision() == before
+
+
+def test_full_precision_before_the_settings_of_each_backend(reduced, monkeypatch):
+    monkeypatch.setattr(precision, '_BY_BACKEND', False)
+    monkeypatch.setattr(precision, '_FULL', ['highest'])
+    with full_precision():
+        assert torch.get_float32_matmul_precision() == 'highest'
+    assert torch.get_float32_matmul_precision() == 'medium'
