@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from torch_geometric_reid.approximate import ApproximateIndex
-from torch_geometric_reid.knn import knn
+from torch_geometric_reid.knn import KNNSearch, knn
 
 
 def make_features(num=4000, dim=16):
@@ -54,6 +54,22 @@ def test_knn(metric, caplog):
     query = x[:50] + 0.01
     out = knn(x, 10, query=query, metric=metric, backend='ivf')
     assert found(out, knn(x, 10, query=query, metric=metric)) > 0.9
+
+
+def test_auto_approximates_many_items_and_says_so(monkeypatch, caplog):
+    x = make_features()
+    assert knn(x, 10, backend='auto').index.equal(knn(x, 10).index)
+    monkeypatch.setattr('torch_geometric_reid.knn.APPROXIMATE_FROM', 4000)
+    assert knn(x, 10, query=x, backend='auto').index.equal(knn(x, 10, query=x).index)
+    assert not caplog.text
+    search = KNNSearch(x, 10, exclude_self=True, backend='auto')
+    assert 0.9 < search.recall < 1
+    assert (
+        f'among 4000 items are approximate: recall {search.recall:.3f}' in caplog.text
+    )
+    out = search.search(search.x)
+    assert out.index.equal(knn(x, 10, backend='ivf').index)
+    assert KNNSearch(x, 10).recall == 1
 
 
 def test_rows_that_find_too_few_are_searched_exactly():

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from torch_geometric import EdgeIndex
 
 from torch_geometric_reid import exact_knn
+from torch_geometric_reid.half_scores import HalfScores
 from torch_geometric_reid.knn import knn, knn_graph
-from torch_geometric_reid.topk import stable_topk
+from torch_geometric_reid.topk import grouped_topk, stable_topk
 
-BACKENDS = ['faiss', 'torch']
+BACKENDS = ['faiss', 'torch', 'half']
 METRICS = ['cosine', 'ip', 'sqeuclidean']
 
 
@@ -92,8 +93,8 @@ def test_knn_on_integer_grids(num, dim, k, seed, metric, chunk_size):
         for backend in BACKENDS
     ]
     expected = brute_force(x, k, query, metric)
-    assert outs[0].index.equal(expected)
-    assert outs[1].index.equal(expected)
+    for out in outs:
+        assert out.index.equal(expected)
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
@@ -197,6 +198,64 @@ def test_knn_graph():
     assert knn_graph(2 * x, 1, loop=True, metric='ip')[1][0] == 4
     assert knn_graph(x, 1, loop=True, metric='sqeuclidean')[1][0] == 0
     edge_index.validate()
+
+
+@pytest.mark.parametrize('metric', METRICS)
+def test_halves_that_can_not_tell_leave_it_to_float32(monkeypatch, metric):
+    # Of 400 items, 60 lie nearer to each other than halves can tell.
+    x = torch.randn(400, 24, generator=torch.Generator().manual_seed(3))
+    x[100:160] = x[7] + 1e-4 * x[100:160]
+    rows = []
+    from_float = exact_knn.ExactKNN._from_float
+
+    def spy(self, query, k, self_id):
+        rows.append(len(query))
+        return from_float(self, query, k, self_id)
+
+    monkeypatch.setattr(exact_knn.ExactKNN, '_from_float', spy)
+    out = knn(x, 12, metric=metric, backend='half')
+    assert out.index.equal(brute_force(x, 12, None, metric))
+    assert 0 < sum(rows) < 200
+
+
+@pytest.mark.parametrize('squared', [False, True])
+@settings(max_examples=40, deadline=None)
+@given(
+    scale=st.integers(-12, 12), spread=st.sampled_from([0.0, 2.0, 8.0]),
+    dim=st.integers(1, 70), seed=st.integers(0, 10**6),
+)  # fmt: skip
+def test_no_score_exceeds_the_bound_of_its_half(squared, scale, spread, dim, seed):
+    generator = torch.Generator().manual_seed(seed)
+    query, x = (
+        2.0**scale
+        * torch.randn(num, dim, generator=generator)
+        * (spread * torch.randn(num, dim, generator=generator)).exp2()
+        for num in (6, 40)
+    )
+    half = HalfScores(x, squared)
+    value, factor, term = half(query)
+    exact = query.double() @ x.double().t()
+    if squared:
+        exact = -(query.double().unsqueeze(1) - x.double()).square().sum(2)
+    bound = factor.double() * value.double() + term.double().view(-1, 1)
+    assert (exact <= bound).all()
+    size = query.double().norm(dim=1) + x.double().norm(dim=1).max()
+    assert ((bound - exact).amax(1) < 4e-3 * size.square()).all()  # and it is near
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 4), st.integers(1, 300), st.integers(0, 30), st.booleans(),
+    st.integers(0, 10**6),
+)  # fmt: skip
+def test_grouped_topk(num_rows, num, k, ties, seed):
+    generator = torch.Generator().manual_seed(seed)
+    score = torch.randn(num_rows, num, generator=generator)
+    score = score.round() if ties else score
+    value, index = grouped_topk(score, min(k, num))
+    assert value.equal(score.topk(min(k, num), dim=1).values)
+    assert value.equal(score.gather(1, index))
+    assert all(row.unique().numel() == row.numel() for row in index)
 
 
 def test_stable_topk():

@@ -1,7 +1,5 @@
 r"""Exact nearest neighbours, whichever back end proposes them."""
 
-import logging
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,15 +7,20 @@ from torch_geometric.nn.pool import L2KNNIndex, MIPSKNNIndex
 from torch_geometric.nn.pool.knn import KNNIndex, KNNOutput
 
 from torch_geometric_reid.approximate import ApproximateIndex
-from torch_geometric_reid.topk import dot_rounding, stable_topk
-
-logger = logging.getLogger(__name__)
+from torch_geometric_reid.exact_scores import exact_scores
+from torch_geometric_reid.half_scores import HalfScores
+from torch_geometric_reid.topk import (
+    by_score_then_index,
+    dot_rounding,
+    grouped_topk,
+    stable_topk,
+)
 
 BLOCK_ELEMENTS = 2**25  # scores held at a time: 128 MiB
+BLOCK_ELEMENTS_CUDA = 2**27
 FAISS_ROWS = 4096  # queries at a time, which Faiss splits itself
 FAISS_MIN_ROWS = 256  # of fewer, Faiss takes up to 12 times as long for each
-EXACT_ELEMENTS = 2**18  # features in float64: 2 MiB, which caches hold
-EXACT_ELEMENTS_CUDA = 2**24
+MORE_HALVES = 16  # candidates that make up for half precision
 
 
 class ExactKNN:
@@ -25,35 +28,39 @@ class ExactKNN:
 
     Candidates come from float32 arithmetic, whose rounding depends on the back end
     and on an item's place in a block. Only where that could matter are they scored
-    again, in float64.
+    again, in float64. Those of half precision are some more, and all scored again;
+    where one that was left out could be nearer, float32 decides.
 
     Args:
         x (torch.Tensor): The features :math:`(N, d)`, of unit length if the metric
             is :obj:`"cosine"`.
         metric (str): :obj:`"cosine"`, :obj:`"ip"` or :obj:`"sqeuclidean"`, whose
             score is the negative distance.
-        backend (str): :obj:`"faiss"`, :obj:`"torch"` or :obj:`"ivf"`.
+        backend (str): :obj:`"faiss"`, :obj:`"torch"`, :obj:`"half"` or
+            :obj:`"ivf"`.
         size (int): The number of candidates, at most :math:`N`.
     """
 
     def __init__(self, x: Tensor, metric: str, backend: str, size: int):
         self.x = x
-        self.metric = metric
+        self.squared = metric == 'sqeuclidean'
         self.size = size
         self.norm = x.norm(dim=1).max()
         self.exact = backend != 'ivf'
         self.index: KNNIndex | None = None
-        if backend == 'faiss':
-            self.index = (L2KNNIndex if metric == 'sqeuclidean' else MIPSKNNIndex)(x)
+        self.half: HalfScores | None = None
+        if backend == 'half':
+            self.half = HalfScores(x, self.squared)
+        elif backend == 'faiss':
+            self.index = (L2KNNIndex if self.squared else MIPSKNNIndex)(x)
         elif backend == 'ivf':
-            kind = 'sqeuclidean' if metric == 'sqeuclidean' else 'ip'
-            self.index = index = ApproximateIndex(x, size, kind)
-            logger.info(
-                'an approximate index of %d cells, %d of them visited: recall %.3f',
-                index.num_cells,
-                index.num_visited,
-                index.recall,
-            )
+            kind = 'sqeuclidean' if self.squared else 'ip'
+            self.index = ApproximateIndex(x, size, kind)
+
+    @property
+    def recall(self) -> float:
+        r"""The share of nearest items that is found, measured if not all are."""
+        return self.index.recall if isinstance(self.index, ApproximateIndex) else 1.0
 
     def __call__(self, query: Tensor, k: int, self_id: Tensor | None) -> KNNOutput:
         r"""Returns the :obj:`k` nearest items of each query, best first, and their
@@ -66,6 +73,31 @@ class ExactKNN:
             self_id (torch.Tensor, optional): The item :math:`(M)` that each query
                 is, which is none of its neighbours.
         """
+        if self.half is not None:
+            return self._from_half(self.half, query, k, self_id)
+        return self._from_float(query, k, self_id)
+
+    def _from_half(
+        self, half: HalfScores, query: Tensor, k: int, self_id: Tensor | None
+    ) -> KNNOutput:
+        value, factor, term = half(query)
+        size = min(self.size + self.size // 8 + MORE_HALVES, value.size(1))
+        value, index = grouped_topk(value, size)
+        row = torch.arange(query.size(0), device=query.device).repeat_interleave(size)
+        score = exact_scores(query, self.x, row, index.view(-1), self.squared)
+        score = score.view_as(index)
+        if self_id is not None:
+            score.masked_fill_(index == self_id.view(-1, 1), -torch.inf)
+        score, index = by_score_then_index(score, index)
+        score, index = score[:, :k], index[:, :k]
+        if k > 0 and size < self.x.size(0):
+            sure = score[:, -1] > factor * value[:, -1] + term
+            for part in (~sure).nonzero().view(-1).split(self._rows()):
+                own = None if self_id is None else self_id[part]
+                score[part], index[part] = self._from_float(query[part], k, own)
+        return KNNOutput(score, index)
+
+    def _from_float(self, query: Tensor, k: int, self_id: Tensor | None) -> KNNOutput:
         score, index = self._candidates(query)
         if self_id is not None:
             score, index = _without(self_id, score, index)
@@ -86,30 +118,33 @@ class ExactKNN:
     def _candidates(self, query: Tensor) -> tuple[Tensor, Tensor]:
         if self.index is None or (self.exact and len(query) < FAISS_MIN_ROWS):
             parts = query.split(self._rows())
-            outs = [self._scores(part).topk(self.size, dim=1) for part in parts]
+            outs = [grouped_topk(self._scores(part), self.size) for part in parts]
             return torch.cat([o[0] for o in outs]), torch.cat([o[1] for o in outs])
         score, index = self.index.search(query, self.size)
-        if self.metric == 'sqeuclidean':
+        if self.squared:
             score = -score
         for part in (index < 0).any(dim=1).nonzero().view(-1).split(self._rows()):
-            score[part], index[part] = self._scores(query[part]).topk(self.size, dim=1)
+            score[part], index[part] = grouped_topk(
+                self._scores(query[part]), self.size
+            )
         return score, index
 
     def _scores(self, query: Tensor) -> Tensor:
         score = query @ self.x.t()
-        if self.metric == 'sqeuclidean':
+        if self.squared:
             norm = self.x.square().sum(dim=1)
             score = 2 * score - norm - query.square().sum(dim=1, keepdim=True)
         return score
 
     def _rounding(self, query: Tensor) -> Tensor:
         scale = query.norm(dim=1, keepdim=True) * self.norm
-        if self.metric == 'sqeuclidean':
+        if self.squared:
             scale = 4 * query.norm(dim=1, keepdim=True).maximum(self.norm).square()
         return scale * dot_rounding(self.x.size(1))
 
     def _rows(self) -> int:
-        return max(1, BLOCK_ELEMENTS // self.x.size(0))
+        elements = BLOCK_ELEMENTS_CUDA if self.x.is_cuda else BLOCK_ELEMENTS
+        return max(1, elements // self.x.size(0))
 
     def _order(
         self, query: Tensor, score: Tensor, index: Tensor, close: Tensor
@@ -117,7 +152,7 @@ class ExactKNN:
         before, after = F.pad(close, (1, 0)), F.pad(close, (0, 1))
         row, place = (before | after).nonzero(as_tuple=True)
         item = index[row, place]
-        exact = self._exact(query, row, item)
+        exact = exact_scores(query, self.x, row, item, self.squared)
         run = (~before)[row, place].cumsum(dim=0)
         perm = item.argsort()
         for key in (-exact, run):
@@ -130,22 +165,10 @@ class ExactKNN:
         score = self._scores(query)
         row, item = (score >= worst - 2 * self._rounding(query)).nonzero(as_tuple=True)
         score.fill_(-torch.inf)
-        score[row, item] = self._exact(query, row, item)
+        score[row, item] = exact_scores(query, self.x, row, item, self.squared)
         if self_id is not None:
             score.scatter_(1, self_id.view(-1, 1), -torch.inf)
         return stable_topk(score, k)
-
-    def _exact(self, query: Tensor, row: Tensor, item: Tensor) -> Tensor:
-        outs = [query.new_empty(0)]
-        elements = EXACT_ELEMENTS_CUDA if query.is_cuda else EXACT_ELEMENTS
-        size = max(1, elements // self.x.size(1))
-        for i, j in zip(row.split(size), item.split(size), strict=True):
-            q, x = query[i].to(torch.float64), self.x[j].to(torch.float64)
-            if self.metric == 'sqeuclidean':
-                outs.append(-(q - x).square().sum(dim=1).to(torch.float32))
-            else:
-                outs.append(torch.linalg.vecdot(q, x).to(torch.float32))
-        return torch.cat(outs)
 
 
 def _without(item: Tensor, score: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

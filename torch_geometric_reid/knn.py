@@ -1,5 +1,6 @@
 r""":math:`k`-nearest neighbours, through Faiss or plain PyTorch."""
 
+import logging
 from importlib.util import find_spec
 
 import torch
@@ -16,10 +17,15 @@ from torch_geometric_reid.checks import (
     cut,
 )
 from torch_geometric_reid.exact_knn import ExactKNN
+from torch_geometric_reid.half_scores import has_half_products
 from torch_geometric_reid.precision import full_precision
 
+logger = logging.getLogger(__name__)
+
 METRICS = ('cosine', 'ip', 'sqeuclidean')
+BACKENDS = ('faiss', 'torch', 'half', 'ivf', 'auto')
 FAISS_MAX_K = 2048  # PyG's `KNNIndex` caps the neighbours there
+APPROXIMATE_FROM = 50_000  # items, from which on the index is built in less time
 
 
 def knn(
@@ -34,8 +40,8 @@ def knn(
 ) -> KNNOutput:
     r"""Finds the :math:`k` nearest neighbours of each query in :obj:`x`.
 
-    The result is exact and the same for :obj:`"faiss"` and :obj:`"torch"`:
-    candidates whose float32 scores differ by no more than rounding are scored
+    The result is exact and the same for :obj:`"faiss"`, :obj:`"torch"` and
+    :obj:`"half"`: candidates whose scores differ by no more than rounding are scored
     again in float64, and equal scores (after rounding to float32) are ordered by
     index. With :obj:`"ivf"`, some neighbours may be missed.
 
@@ -52,15 +58,19 @@ def knn(
         exclude_self (bool, optional): If set to :obj:`True` and no
             :obj:`query` is given, an item is no neighbour of itself (its
             duplicates are). (default: :obj:`True`)
-        backend (str, optional): :obj:`"faiss"`, :obj:`"torch"` or, for more
-            items than can be compared with each other, :obj:`"ivf"`, an
+        backend (str, optional): :obj:`"faiss"`, :obj:`"torch"`, :obj:`"half"`
+            (products of float16, fast on a GPU only) or, for more items than can
+            be compared with each other, :obj:`"ivf"`, an
             :class:`~torch_geometric_reid.approximate.ApproximateIndex` whose
-            measured recall is logged. By default, Faiss is used where it is
-            installed (for features on a GPU, where its GPU build is), for 256
-            queries and more; never an approximate index. (default: :obj:`None`)
-        chunk_size (int, optional): The number of queries handled at a time.
-            By default, as many as hold 128 MiB of scores, or 4,096 with Faiss.
+            measured recall is logged. :obj:`"auto"` is :obj:`"ivf"`, and warns in
+            the log, where 50,000 items or more on a CPU are searched for each other
+            (:obj:`exclude_self`), which takes less time from there on. By default,
+            :obj:`"half"` on a GPU with tensor cores; on a CPU Faiss where it is
+            installed, for 256 queries and more; never an approximate index.
             (default: :obj:`None`)
+        chunk_size (int, optional): The number of queries handled at a time.
+            By default, as many as hold 128 MiB of scores, 512 MiB on a GPU, or
+            4,096 with Faiss. (default: :obj:`None`)
 
     Returns:
         PyG's :class:`~torch_geometric.nn.pool.knn.KNNOutput`, best first, of
@@ -96,6 +106,10 @@ class KNNSearch:
             the items, in order, and none of them is a neighbour of itself.
             (default: :obj:`False`)
         backend (str, optional): See :meth:`knn`. (default: :obj:`None`)
+
+    Attributes:
+        recall (float): The share of the nearest items that is found: 1, or what was
+            measured for some of the items if the index is approximate.
     """
 
     def __init__(
@@ -115,8 +129,16 @@ class KNNSearch:
         self.exclude_self = exclude_self
         self.x = F.normalize(x) if metric == 'cosine' else x
         size = min(self.k + 1 + int(exclude_self), x.size(0))
+        level = logging.INFO
+        if backend == 'auto':
+            many = x.size(0) >= APPROXIMATE_FROM and not x.is_cuda
+            backend, level = 'ivf' if exclude_self and many else None, logging.WARNING
         backend = _choose_backend(backend, x, size)
         self._search = ExactKNN(self.x, metric, backend, size)
+        self.recall = self._search.recall
+        if backend == 'ivf':
+            text = 'neighbors among %d items are approximate: recall %.3f'
+            logger.log(level, text, x.size(0), self.recall)
 
     @full_precision()
     def search(self, query: Tensor, chunk_size: int | None = None) -> KNNOutput:
@@ -206,9 +228,9 @@ def neighbor_graph(neighbor: Tensor, num_nodes: int) -> EdgeIndex:
 
 def _choose_backend(backend: str | None, x: Tensor, size: int) -> str:
     if backend is None:
-        return 'faiss' if size <= FAISS_MAX_K and _has_faiss(x) else 'torch'
-    check_choice('backend', backend, ('faiss', 'torch', 'ivf'))
-    if backend != 'torch' and find_spec('faiss') is None:
+        backend = _default_backend(x)
+    check_choice('backend', backend, BACKENDS)
+    if backend in ('faiss', 'ivf') and find_spec('faiss') is None:
         raise ImportError(
             f'\'backend="{backend}"\' needs Faiss: '
             f'pip install torch_geometric_reid[faiss]'
@@ -216,11 +238,7 @@ def _choose_backend(backend: str | None, x: Tensor, size: int) -> str:
     return 'torch' if size > FAISS_MAX_K else backend
 
 
-def _has_faiss(x: Tensor) -> bool:
-    if find_spec('faiss') is None:
-        return False
-    if not x.is_cuda:
-        return True
-    import faiss
-
-    return hasattr(faiss, 'StandardGpuResources')
+def _default_backend(x: Tensor) -> str:
+    if x.is_cuda:
+        return 'half' if has_half_products(x) else 'torch'
+    return 'faiss' if find_spec('faiss') is not None else 'torch'

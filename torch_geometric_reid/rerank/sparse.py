@@ -1,19 +1,16 @@
 r"""Sparse matrices (coalesced COO) as the re-rankers use them."""
 
-import warnings
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torch_geometric_reid.csr import csr_matrix
+
 ROWS = 256  # rows of a dense product computed at a time
 LANES = 16  # dense rows that a sparse one is multiplied by at a time
 TERMS = 2**22  # terms of sums computed at a time
-
-with warnings.catch_warnings():  # PyTorch says once that its CSR layout is new
-    warnings.simplefilter('ignore')
-    torch.eye(1).to_sparse_csr()
 
 
 def sparse(row: Tensor, col: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
@@ -232,12 +229,11 @@ class SparseRows:
         """
         node, at = other.unique(return_inverse=True)
         entry, size = self._entries(node)
-        rows = torch.sparse_csr_tensor(
+        rows = csr_matrix(
             F.pad(size.cumsum(0), (1, 0)),
             self.col.index_select(0, entry),
             self.value.index_select(0, entry),
-            (node.numel(), columns.size(0)),
-            check_invariants=False,
+            columns.size(0),
         )
         return (rows @ columns)[at, lane]
 
