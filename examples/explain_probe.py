@@ -50,7 +50,7 @@ class WhichIsFirst(torch.nn.Module):
 # FA-GCN, trained as in the paper's recipe.
 train, query, gallery = (Omniglot242(s)[0] for s in ('train', 'query', 'gallery'))
 config = Config('paper', fa=FAConfig(steps=args.steps), ec=None, seed=args.seed)
-fa = GraphReRanker(config).fit(train.x, train.y).fa
+fa = GraphReRanker(config).fit(train.x, train.y).fa.cpu()
 
 # The graph of this probe and the gallery, and of it the edges into the probe and its
 # candidates: one layer reads no others. The probe is the last node.

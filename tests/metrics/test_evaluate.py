@@ -302,7 +302,7 @@ def test_no_probe_at_all():
         evaluate(torch.ones(0, 3), none, [1, 2, 1])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.usefixtures('gpu')
 @pytest.mark.parametrize('ap', APS)
 def test_on_gpu(random_case, ap):
     dist, *rest = random_case(8, 70, 300, 12, 3, 8)

@@ -104,7 +104,7 @@ def test_rejects(change, error, match):
         evaluate_topk(**(args | change))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.usefixtures('gpu')
 def test_on_gpu(random_case):
     args = random_case(8, 70, 300, 12, 3, None)
     index = args[0].argsort(dim=1)[:, :40]

@@ -1,25 +1,32 @@
+import runpy
+import sys
 import warnings
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.nn.utils import parameters_to_vector
 
 from torch_geometric_reid.datasets import FakeReID
+from torch_geometric_reid.half_scores import HalfScores, has_half_products
 from torch_geometric_reid.knn import METRICS, knn
 from torch_geometric_reid.nn import supervised_contrastive_loss
 from torch_geometric_reid.pipeline import (
+    Checkpoint,
     Config,
     ECConfig,
     FAConfig,
     GraphReRanker,
     LinkConfig,
+    fit_trust,
     train_ec,
     train_fa,
 )
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+pytestmark = pytest.mark.usefixtures('gpu')
 
 PRECISIONS = ['float32', 'bfloat16']
 FA = FAConfig(k=3, hidden_channels=64, steps=6)
@@ -39,12 +46,37 @@ def make_config(recipe, device):
     return Config(recipe=recipe, fa=FA, ec=EC, links=links, device=device)
 
 
+@pytest.fixture(params=['highest', 'high'])
+def float32_products(request):
+    torch.set_float32_matmul_precision(request.param)
+    yield
+    torch.set_float32_matmul_precision('highest')
+
+
+@pytest.mark.parametrize('backend', [None, 'torch', 'half'])
 @pytest.mark.parametrize('metric', METRICS)
-def test_neighbors_are_those_of_the_cpu(metric):
+def test_neighbors_are_those_of_the_cpu(float32_products, metric, backend):
     x = torch.randn(3000, 48)
     x[1000:1010] = x[:10]
-    out, expected = [knn(t, 20, metric=metric, backend='torch') for t in (x.cuda(), x)]
+    if metric != 'cosine':  # whose unit vectors are not the same to the bit
+        x[2000:2100] = x[:1] + 1e-4 * torch.randn(100, 48)  # the same to halves
+    expected = knn(x, 20, metric=metric, backend='torch')
+    out = knn(x.cuda(), 20, metric=metric, backend=backend)
     assert torch.equal(out.index.cpu(), expected.index)
+    torch.testing.assert_close(out.score.cpu(), expected.score, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('squared', [False, True])
+def test_bounds_of_half_precision_hold_on_tensor_cores(squared):
+    x = torch.rand(2000, 2048, device='cuda')  # whose sums grow, as rounding does
+    query = torch.rand(100, 2048, device='cuda') - 0.2
+    assert has_half_products(x)
+    value, factor, term = HalfScores(x, squared)(query)
+    exact = query.double() @ x.double().t()
+    if squared:
+        exact = -torch.cdist(query.double(), x.double()).square()
+    bound = factor.double() * value.double() + term.double().view(-1, 1)
+    assert (exact <= bound).all()
 
 
 def test_contrastive_loss_is_that_of_the_cpu():
@@ -148,3 +180,60 @@ def test_loaded_on_the_gpu(splits, recipe, tmp_path):
     torch.testing.assert_close(
         on_cpu.distance, expected.distance.cpu(), atol=2e-4, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize('graph', ['probe', 'gallery', 'joint'])
+@pytest.mark.parametrize('recipe', ['paper', 'links'])
+def test_query_equals_batch(splits, recipe, graph):
+    train, query, gallery = splits
+    ranker = GraphReRanker(make_config(recipe, 'cuda'))
+    ranker.fit(train.x, train.y, gallery.x).prepare(gallery.x)
+    out = ranker.query(query.x, gallery.num_nodes, graph)
+    found = torch.empty_like(out.distance).scatter_(1, out.index, out.distance)
+    expected = ranker.rank(query.x, gallery.x, graph)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('recipe', ['paper', 'links'])
+def test_a_finished_training_is_known_again(splits, recipe, tmp_path):
+    train, _, gallery = splits
+    weights = []
+    for _ in range(2):
+        with Checkpoint(tmp_path) as checkpoint:
+            ranker = GraphReRanker(make_config(recipe, 'cuda'))
+            ranker.fit(train.x, train.y, gallery.x, checkpoint=checkpoint)
+        models = [ranker.fa, ranker.ec]
+        if ranker.links is not None:
+            models = [ranker.links.first, ranker.links.second]
+        weights += [
+            torch.cat([parameters_to_vector(model.parameters()) for model in models])
+        ]
+    assert torch.equal(*weights)
+    with Checkpoint(tmp_path) as checkpoint:
+        ranker = GraphReRanker(make_config(recipe, 'cuda'))
+        with pytest.raises(ValueError, match='other data'):
+            ranker.fit(1.5 - train.x, train.y, gallery.x, checkpoint=checkpoint)
+
+
+@pytest.mark.filterwarnings('ignore:The near neighbors')
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])  # of the features
+def test_trust(splits, device):
+    train, query, gallery = splits
+    config = make_config('links', 'cuda')
+    ranker = GraphReRanker(config).fit(train.x, train.y, gallery.x)
+    x, reference = (F.normalize(part.x.to(device)) for part in (train, gallery))
+    y, camera = train.y.to(device), train.camera.to(device)
+    ranker.trust = fit_trust(
+        x, y, reference, config.links, graph='gallery', camera=camera
+    )
+    out = ranker.prepare(gallery.x).query(query.x, 5)
+    assert out.probability.is_cuda
+    assert ((out.probability >= 0) & (out.probability <= 1)).all()
+    assert ranker.trust.none_of_these(out.distance[:, 0]).shape == (len(query.x),)
+
+
+def test_example_that_moves_a_model(monkeypatch, capsys):
+    path = Path(__file__).parents[2] / 'examples' / 'explain_probe.py'
+    monkeypatch.setattr(sys, 'argv', [path.name, '--steps', '2'])
+    runpy.run_path(str(path), run_name='__main__')
+    assert 'First for probe' in capsys.readouterr().out

@@ -258,7 +258,7 @@ def test_training_without_gradients_around_it(splits, mode):
         assert ranker.rank(*x[1:]).equal(expected)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.usefixtures('gpu')
 def test_on_gpu(splits):
     train, query, gallery = splits
     config = Config(links=replace(TINY, num_probes=64), device='cuda')

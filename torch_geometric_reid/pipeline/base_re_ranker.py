@@ -134,9 +134,10 @@ class BaseReRanker:
     def _fit_paper(
         self, x: Tensor, y: Tensor, progress: bool, checkpoint: Checkpoint | None
     ) -> None:
-        config = self.config
+        config, sources = self.config, {'x': x, 'y': y}
         if config.fa is not None:
             self.fa = train_fa(x, y, config.fa, config.seed, progress, checkpoint)
+            sources |= self.fa.state_dict()
             graph = make_affinity(config.fa)(Data(x=x))
             with torch.no_grad():
                 x = self.fa.encode(x, graph.edge_index, graph.edge_weight)
@@ -144,7 +145,9 @@ class BaseReRanker:
             within = config.rank.metric.endswith('within')
             self.mahalanobis = Mahalanobis(x, y if within else None)
         if config.ec is not None:
-            self.ec = train_ec(x, y, config.ec, config.seed, progress, checkpoint)
+            self.ec = train_ec(
+                x, y, config.ec, config.seed, progress, checkpoint, sources=sources
+            )
 
     @full_precision()
     def rank(

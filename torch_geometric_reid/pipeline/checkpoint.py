@@ -39,13 +39,13 @@ class Checkpoint:
         with Checkpoint('runs/state') as checkpoint:
             fa = train_fa(x, y, FAConfig(), checkpoint=checkpoint)
 
-    Run again, this goes on where it was, and ends with the same weights to the bit.
-    A stage that is finished is loaded. Each stage has a file
-    :obj:`STAGE.state.safetensors`, written beside its place and then moved there,
-    and the state before it, :obj:`STAGE.previous.state.safetensors`. A file holds
-    the hash of its content and what it depends on: options, seed, device and
-    the hash of the data. One that is damaged is set aside, with a warning, and the
-    one before it is read.
+    Run again, this goes on where it was, and ends with the same weights to the bit
+    (on a GPU, whose sums are in no fixed order, up to rounding). A stage that is
+    finished is loaded. Each stage has a file :obj:`STAGE.state.safetensors`, written
+    beside its place and then moved there, and the state before it,
+    :obj:`STAGE.previous.state.safetensors`. A file holds the hash of its content and
+    what it depends on: options, seed, device and the hash of the data. One that is
+    damaged is set aside, with a warning, and the one before it is read.
 
     The folder is kept for one process until :meth:`close`, or until the process ends.
 

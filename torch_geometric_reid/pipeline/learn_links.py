@@ -1,6 +1,8 @@
 r"""Training of the recipe of learned links."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -81,6 +83,7 @@ def learn_links(
     Raises:
         ValueError: If a state belongs to other data or options.
     """
+    sources = {'x': x, 'y': y, 'reference': reference}
     per_identity = max(2, round(y.numel() / y.unique().numel()))
     metric = None
     if config.metric:
@@ -101,26 +104,31 @@ def learn_links(
         _warn_if_far(statistics)
 
     pairs = PairFeatures(config.k)(train)
-    first = _train_first(pairs, y, config, seed, progress, checkpoint)
+    train_stage = partial(
+        train_links,
+        y=y,
+        config=config,
+        progress=progress,
+        checkpoint=checkpoint,
+        sources=sources,
+    )
+    first = _train_first(train_stage, pairs, config, seed, progress)
     old = pairs.x
     link = predict_links(first, pairs, config, progress)
     pairs = refine_pairs(pairs, link, config)
-    second = train_links(
-        pairs, y, config, seed + 1, progress, checkpoint, 'links_second'
-    )
+    second = train_stage(pairs, seed=seed + 1, stage='links_second')
     mixture = _mix(pairs, old, y, second, config, progress)
     return LinkParts(metric, first, second, mixture, degradation, statistics)
 
 
 def _train_first(
+    train_stage: Callable[..., LinkGCN],
     pairs: Data,
-    y: Tensor,
     config: LinkConfig,
     seed: int,
     progress: bool,
-    checkpoint: Checkpoint | None,
 ) -> LinkGCN:
-    first = train_links(pairs, y, config, seed, progress, checkpoint, 'links_first')
+    first = train_stage(pairs, seed=seed, stage='links_first')
     if config.contrast == 0:
         return first
     # Each of them ranks along the links of the network before it.
@@ -128,9 +136,7 @@ def _train_first(
     for stage in CONTRASTS:
         link = predict_links(first, pairs, config, progress)
         contrast = LinkContrast(pairs.x, neighbor, link, config.beta)
-        first = train_links(
-            pairs, y, config, seed, progress, checkpoint, stage, contrast
-        )
+        first = train_stage(pairs, seed=seed, stage=stage, contrast=contrast)
     return first
 
 

@@ -57,6 +57,7 @@ class Resumable:
         config: FAConfig | ECConfig | LinkConfig,
         seed: int,
         inputs: Mapping[str, Tensor],
+        sources: Mapping[str, Tensor] | None = None,
     ) -> bool:
         r"""Restores the state that was saved, if any.
 
@@ -66,6 +67,9 @@ class Resumable:
             config (FAConfig or ECConfig or LinkConfig): Its options.
             seed (int): Its seed.
             inputs (dict): All that is learned from.
+            sources (dict, optional): What the inputs were computed from, if they
+                were. On a GPU, whose sums are in no fixed order, a state is known by
+                these instead. (default: :obj:`None`)
 
         Returns:
             Whether the stage is finished, so that nothing is left to do.
@@ -77,6 +81,9 @@ class Resumable:
             return False
         from torch_geometric_reid import __version__  # which imports this room
 
+        device = next(iter(inputs.values())).device.type
+        if sources is not None and device != 'cpu':
+            inputs = sources
         options = asdict(config)
         options.pop('num_workers', None)  # changes no result
         self._checkpoint, self._stage = checkpoint, stage
@@ -84,7 +91,7 @@ class Resumable:
             'options': options,
             'seed': seed,
             'data': digest(inputs),
-            'device': next(iter(inputs.values())).device.type,
+            'device': device,
             'version': __version__,
         }
         saved = checkpoint.load(stage, self._key)

@@ -1,5 +1,6 @@
 r"""Training of FA-GCN and EC-GCN on the features of the training images."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -172,6 +173,7 @@ def train_ec(
     progress: bool = False,
     checkpoint: Checkpoint | None = None,
     stage: str = 'ec',
+    sources: Mapping[str, Tensor] | None = None,
 ) -> ECGCN:
     r"""Trains EC-GCN on the sub-graphs around the training images, each a probe
     whose gallery are all others.
@@ -186,6 +188,8 @@ def train_ec(
         checkpoint (Checkpoint, optional): Where the state is saved, and read from
             to go on. (default: :obj:`None`)
         stage (str, optional): The name of the state there. (default: :obj:`"ec"`)
+        sources (dict, optional): What :obj:`x` and :obj:`y` were computed from, if
+            they were: what a state is known by on a GPU. (default: :obj:`None`)
 
     Returns:
         The trained model, in evaluation mode.
@@ -210,7 +214,7 @@ def train_ec(
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, config.lr_decay)
     generator = torch.Generator().manual_seed(seed)
     training = Resumable(model, optimizer, scheduler, generator)
-    if training.resume(checkpoint, stage, config, seed, {'x': x, 'y': y}):
+    if training.resume(checkpoint, stage, config, seed, {'x': x, 'y': y}, sources):
         return model.eval()
     sampler = make_sampler(x, y, config, seed)
     order = Shuffled(x.size(0), generator)

@@ -1,5 +1,7 @@
 r"""Training of the networks that predict links."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 import torch_geometric.transforms as T
@@ -36,6 +38,7 @@ def train_links(
     checkpoint: Checkpoint | None = None,
     stage: str = 'links',
     contrast: LinkContrast | None = None,
+    sources: Mapping[str, Tensor] | None = None,
 ) -> LinkGCN:
     r"""Trains a network to tell whether an image and one of its nearest show the
     same identity.
@@ -54,6 +57,8 @@ def train_links(
         stage (str, optional): The name of the state there. (default: :obj:`"links"`)
         contrast (LinkContrast, optional): A second loss, which counts
             :obj:`config.contrast` times. (default: :obj:`None`)
+        sources (dict, optional): What :obj:`pairs` was computed from: what a state is
+            known by on a GPU. (default: :obj:`None`)
 
     Returns:
         The trained model, in evaluation mode.
@@ -90,7 +95,7 @@ def train_links(
     }
     if contrast is not None:
         inputs['target'] = contrast.target
-    if training.resume(checkpoint, stage, config, seed, inputs):
+    if training.resume(checkpoint, stage, config, seed, inputs, sources):
         return model.eval()
     num_edges = min(config.num_edges, k)
     if config.sampler == 'rpgs':

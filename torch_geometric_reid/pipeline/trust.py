@@ -80,11 +80,15 @@ class Trust:
             ValueError: If there are no pairs of one or of two identities, or the
                 gallery shows fewer than two.
         """
-        same, counts = pair_labels(
-            query.y, gallery.y, query.get('camera'), gallery.get('camera')
+        same, counts = (
+            part.cpu()
+            for part in pair_labels(
+                query.y, gallery.y, query.get('camera'), gallery.get('camera')
+            )
         )
-        parts = _parts(gallery.y, seed)
-        distance, same = rank(query.x, gallery.x)[counts], same[counts]
+        y = gallery.y.cpu()
+        parts = _parts(y, seed)
+        distance, same = rank(query.x, gallery.x).cpu()[counts], same[counts]
         num_same = int(same.sum())
         sure = (num_same + 1) / (num_same + 2)
         empty = distance.new_empty(0)
@@ -95,9 +99,9 @@ class Trust:
 
         outs = []
         for part in parts:
-            stays = ~torch.isin(gallery.y, part)
-            away = torch.isin(query.y, part)
-            outs.append(rank(query.x, gallery.x[stays])[away].amin(dim=1))
+            stays = (~torch.isin(y, part)).to(gallery.x.device)
+            away = torch.isin(query.y.cpu(), part)
+            outs.append(rank(query.x, gallery.x[stays]).cpu()[away].amin(dim=1))
         out.stranger_distance = torch.cat(outs).sort().values
         return out
 
@@ -145,7 +149,7 @@ class Trust:
         accepted = last_point(rate, fpr)
         if accepted == num:
             return torch.zeros_like(nearest, dtype=torch.bool)
-        return nearest >= self.stranger_distance[accepted]
+        return nearest >= self.stranger_distance[accepted].to(nearest.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         r"""Returns all of it as tensors."""

@@ -4,7 +4,7 @@ import torch
 from torch_geometric_reid.nn.conv.neighbor_mean import weighted_sum
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.usefixtures('gpu')
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_weighted_sum_on_the_gpu(dtype):
     num_edges = torch.randint(12, (500,))
