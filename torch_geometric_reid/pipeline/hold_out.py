@@ -37,15 +37,16 @@ def hold_out(
             f'{identity.numel()} identities (expected some on both sides)'
         )
     generator = torch.Generator().manual_seed(seed)
-    held_out = torch.zeros(identity.numel(), dtype=torch.bool)
     drawn = torch.randperm(identity.numel(), generator=generator)[:num_held_out]
-    held_out[drawn] = True
+    held_out = torch.zeros_like(identity, dtype=torch.bool)
+    held_out[drawn.to(identity.device)] = True
 
     order = group.argsort(stable=True)
     start = torch.bincount(group).cumsum(0).roll(1)
     start[0] = 0
     place = torch.empty_like(group)
-    place[order] = torch.arange(group.numel()) - start[group[order]]
+    number = torch.arange(group.numel(), device=group.device)
+    place[order] = number - start[group[order]]
     mask = held_out[group]
     probe = mask & (place % probe_every == 0)
     return data.subgraph(~mask), data.subgraph(probe), data.subgraph(mask & ~probe)
