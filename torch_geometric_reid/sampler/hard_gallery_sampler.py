@@ -155,36 +155,34 @@ class HardGallerySampler(BaseSampler):
         self._check_probe(probe.numpy())
         one_hop = self._sample_one_hop(probe)
         num_probes, k1 = one_hop.shape
-        place = np.full(self.neighbor.size(0) + 1, -1)
+        place = np.full(self.neighbor.size(0) + 1, -1, dtype=np.int32)
         stamp = np.empty(self.neighbor.size(0), dtype=np.int64)
         two_hop: list[np.ndarray] = []
         rows: list[list[np.ndarray]] = []
-        cols: list[list[np.ndarray]] = []
+        counts: list[list[np.ndarray]] = []
         size = num_probes * (1 + k1)
         for b, (p, near) in enumerate(zip(probe.numpy(), one_hop.numpy(), strict=True)):
             far = self._two_hop(p, near, stamp)
-            row, col = self._induced(p, np.concatenate([near, far]), place)
+            first = num_probes + b * k1
             position = np.concatenate(
-                [
-                    np.arange(k1) + (num_probes + b * k1),
-                    np.arange(far.size) + size,
-                    [b],
-                ]
+                ([b], np.arange(first, first + k1), np.arange(size, size + far.size))
             )
-            cut = col.searchsorted([k1, position.size - 1])
-            rows.append(_split(position.take(row), *cut))
-            cols.append(_split(position.take(col), *cut))
+            image = np.concatenate((near, far))
+            row, count = self._induced(p, image, position, place)
+            own, of_near = count[0], count[1 : 1 + k1].sum()
+            rows.append(_split(row, own, own + of_near))
+            counts.append(_split(count, 1, 1 + k1))
             two_hop.append(far)
             size += far.size
 
         batch = np.arange(num_probes)
         batches = [batch, batch.repeat(k1), batch.repeat([len(x) for x in two_hop])]
         return SamplerOutput(
-            node=torch.cat([probe, one_hop.view(-1), _concatenate(two_hop)]),
-            row=_by_column(rows),
-            col=_by_column(cols),
+            node=torch.cat([probe, one_hop.view(-1), *map(torch.from_numpy, two_hop)]),
+            row=torch.from_numpy(_by_column(rows)),
+            col=torch.from_numpy(np.arange(size).repeat(_by_column(counts))),
             edge=None,
-            batch=_concatenate(batches),
+            batch=torch.from_numpy(np.concatenate(batches)),
             num_sampled_nodes=[
                 num_probes,
                 one_hop.numel(),
@@ -230,7 +228,7 @@ class HardGallerySampler(BaseSampler):
         if self._probe_edges is None:
             # The probe does not count: an image that lists it lists one more.
             listing = (found == probe).nonzero()[0] // near.shape[1]
-            found = np.append(found, lists[listing, -1])
+            found = np.concatenate((found, lists[listing, -1]))
         number = np.arange(found.size)
         stamp[found] = number
         stamp[one_hop] = -1
@@ -245,34 +243,30 @@ class HardGallerySampler(BaseSampler):
         return self._first_columns
 
     def _induced(
-        self, probe: int, image: np.ndarray, place: np.ndarray
+        self, probe: int, image: np.ndarray, position: np.ndarray, place: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        node = image
         if self._probe_edges is None:
-            node = np.append(image, probe)
-        place[node] = np.arange(node.size)
-        if self._probe_edges is None:
+            node = np.concatenate(([probe], image))
+            place[node] = position
             out = self._edges.induced(node, place)
+            place[node] = -1
         else:
             row = probe - self.neighbor.size(0)
-            out = self._probe_edges.induced(row, image, place)
-        place[node] = -1
+            place[image] = position[1:]
+            out = self._probe_edges.induced(row, image, position, place)
+            place[image] = -1
         return out
-
-
-def _concatenate(parts: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts))
 
 
 def _split(x: np.ndarray, first: int, second: int) -> list[np.ndarray]:
     return [x[:first], x[first:second], x[second:]]
 
 
-def _by_column(parts: list[list[np.ndarray]]) -> Tensor:
-    # Columns are 1-hop, 2-hop and probe in each sub-graph; in a batch, probes,
-    # then 1-hop, then 2-hop.
-    near, far, probe = zip(*parts, strict=True)
-    return _concatenate([*probe, *near, *far])
+def _by_column(parts: list[list[np.ndarray]]) -> np.ndarray:
+    # Columns are probe, 1-hop and 2-hop in each sub-graph; in a batch, all probes
+    # are first, then all 1-hop.
+    probe, near, far = zip(*parts, strict=True)
+    return np.concatenate([*probe, *near, *far], dtype=np.int64)
 
 
 def _check_table(name: str, table: Tensor, num_gallery: int) -> Tensor:

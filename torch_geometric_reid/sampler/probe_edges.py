@@ -55,30 +55,36 @@ class ProbeEdges:
         self.self_loops = self_loops
 
     def induced(
-        self, probe: int, image: np.ndarray, place: np.ndarray
+        self, probe: int, image: np.ndarray, position: np.ndarray, place: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        r"""Returns the edges between some images and a probe, as
-        :meth:`EdgeLists.induced` does; the probe has the place behind the images.
+        r"""Returns the edges between a probe and some images, as
+        :meth:`EdgeLists.induced` does.
 
         Args:
             probe (int): The probe.
             image (numpy.ndarray): The images :math:`(n)`.
-            place (numpy.ndarray): The place in :obj:`image` of each gallery image,
-                -1 for those that are not there and behind them :math:`(N + 1)`.
+            position (numpy.ndarray): The places of the probe and the images
+                :math:`(1 + n)`, those of the images ascending.
+            place (numpy.ndarray): The place of each gallery image, -1 for those that
+                are not there and behind them :math:`(N + 1)`.
         """
+        own, position = position[0], position[1:]
         listing = self.inserted[self.start[probe] : self.start[probe + 1]]
-        lost = None if self.last is None else _lost(self.last, listing, place)
-        row, col = self.edges.induced(image, place, lost)
+        lost = None
+        if self.last is not None:
+            column, entry = _lost(self.last, listing, place)
+            lost = position.searchsorted(column), entry
+        row, count = self.edges.induced(image, place, lost)
         sources, targets = place[self.probe_listed[probe]], place[listing]
         sources, targets = sources[sources >= 0], np.sort(targets[targets >= 0])
         if self.symmetric:
             sources = targets = np.union1d(sources, targets)
-        end = col.searchsorted(targets, side='right')
-        row, col = np.insert(row, end, image.size), np.insert(col, end, targets)
+        target = position.searchsorted(targets)
+        row = np.insert(row, count.cumsum()[target], own)
+        count[target] += 1
         if self.self_loops:
-            sources = np.append(sources, image.size)
-        mine = np.full(sources.size, image.size)
-        return np.concatenate([row, sources]), np.concatenate([col, mine])
+            sources = np.append(sources, own)
+        return np.concatenate([sources, row]), np.concatenate([[sources.size], count])
 
 
 def _lost(
