@@ -72,6 +72,14 @@ def test_auto_approximates_many_items_and_says_so(monkeypatch, caplog):
     assert KNNSearch(x, 10).recall == 1
 
 
+def test_auto_without_faiss_is_exact(monkeypatch):
+    x = make_features()
+    expected = knn(x, 10)
+    monkeypatch.setattr('torch_geometric_reid.knn.APPROXIMATE_FROM', 4000)
+    monkeypatch.setattr('torch_geometric_reid.knn.find_spec', lambda name: None)
+    assert knn(x, 10, backend='auto').index.equal(expected.index)
+
+
 def test_rows_that_find_too_few_are_searched_exactly():
     x = torch.cat(
         [torch.eye(8).repeat(40, 1) + 0.01 * torch.randn(320, 8), -torch.eye(8)]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric import EdgeIndex
 
-from torch_geometric_reid import exact_knn
+from torch_geometric_reid import exact_knn, half_scores
 from torch_geometric_reid.half_scores import HalfScores
 from torch_geometric_reid.knn import knn, knn_graph
 from torch_geometric_reid.topk import grouped_topk, stable_topk
@@ -145,6 +145,15 @@ def test_knn_takes_other_types_and_strides(backend):
     assert knn(x.numpy(), 5, backend=backend).index.equal(expected)
 
 
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('metric', METRICS)
+def test_knn_of_features_with_a_gradient(backend, metric):
+    x = torch.randn(40, 8)
+    out = knn(x.clone().requires_grad_(), 5, metric=metric, backend=backend)
+    assert out.index.equal(knn(x, 5, metric=metric, backend=backend).index)
+    assert not out.score.requires_grad
+
+
 @pytest.mark.parametrize(
     ('x', 'k', 'error', 'match'),
     [
@@ -221,7 +230,7 @@ def test_halves_that_can_not_tell_leave_it_to_float32(monkeypatch, metric):
 @pytest.mark.parametrize('squared', [False, True])
 @settings(max_examples=40, deadline=None)
 @given(
-    scale=st.integers(-12, 12), spread=st.sampled_from([0.0, 2.0, 8.0]),
+    scale=st.integers(-60, 12), spread=st.sampled_from([0.0, 2.0, 8.0]),
     dim=st.integers(1, 70), seed=st.integers(0, 10**6),
 )  # fmt: skip
 def test_no_score_exceeds_the_bound_of_its_half(squared, scale, spread, dim, seed):
@@ -232,15 +241,59 @@ def test_no_score_exceeds_the_bound_of_its_half(squared, scale, spread, dim, see
         * (spread * torch.randn(num, dim, generator=generator)).exp2()
         for num in (6, 40)
     )
-    half = HalfScores(x, squared)
-    value, factor, term = half(query)
-    exact = query.double() @ x.double().t()
+    excess = bound_of_halves(query, x, squared) - exact_scores(query, x, squared)
+    assert (excess >= 0).all()
+    size = query.double().norm(dim=1).max() + x.double().norm(dim=1).max()
+    assert (excess < 4e-3 * size.square()).all()  # and it is near
+
+
+@pytest.mark.parametrize('squared', [False, True])
+@pytest.mark.parametrize('size', [1.0, 1e-12, 1e-18, 1e-24, 1e12])
+@pytest.mark.parametrize('alike', [False, True])
+def test_bounds_of_halves_whose_sums_are_cut_off(monkeypatch, squared, size, alike):
+    # What halves can hold, so that nothing but the sums is lost.
+    query, x = (torch.rand(num, 700).half().float() + 0.5 for num in (4, 30))
+    if alike:
+        query[:], x[:] = 0.7502, 0.7502
+    query, x = size * query.half().float(), x.half().float()
+    monkeypatch.setattr(half_scores, '_product', cut_off_product)
+    excess = bound_of_halves(query, x, squared) - exact_scores(query, x, squared)
+    assert (excess >= 0).all()
+
+
+def cut_off_product(x, y):
+    """Sums that drop what float32 can not hold, one product after the other."""
+    out = torch.zeros(len(x), y.size(1))
+    for a, b in zip(x.t(), y, strict=True):
+        exact = out.double() + torch.outer(a, b).double()
+        out = exact.float()
+        out = torch.where(out.double() > exact, out.nextafter(out.new_zeros(())), out)
+    return out
+
+
+def bound_of_halves(query, x, squared):
+    value, term, factor = HalfScores(x, squared)(query)
+    return factor.double() * (value.double() + term.double().view(-1, 1))
+
+
+def exact_scores(query, x, squared):
+    query, x = query.double(), x.double()
     if squared:
-        exact = -(query.double().unsqueeze(1) - x.double()).square().sum(2)
-    bound = factor.double() * value.double() + term.double().view(-1, 1)
-    assert (exact <= bound).all()
-    size = query.double().norm(dim=1) + x.double().norm(dim=1).max()
-    assert ((bound - exact).amax(1) < 4e-3 * size.square()).all()  # and it is near
+        return -(query.unsqueeze(1) - x).square().sum(2)
+    return query @ x.t()
+
+
+@pytest.mark.parametrize('size', [1e-10, 1e-25])
+def test_halves_of_short_vectors(size):
+    x, query = size * torch.randn(600, 32), torch.randn(50, 32)
+    out = knn(x, 10, query=query, metric='ip', backend='half')
+    assert out.index.equal(brute_force(x, 10, query, 'ip'))
+
+
+def test_self_is_left_out_where_distances_overflow():
+    x = 1e25 * torch.randn(10, 4)
+    out = knn(x, 3, metric='sqeuclidean', backend='half')
+    assert not (out.index == torch.arange(10).view(-1, 1)).any()
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,7 +8,6 @@ from torch_geometric_reid import Config, GraphReRanker, precision
 from torch_geometric_reid.distance import pairwise_distance
 from torch_geometric_reid.knn import knn
 from torch_geometric_reid.pipeline.connectivity import connect_all
-from torch_geometric_reid.precision import _read as read_precision
 from torch_geometric_reid.precision import full_precision
 from torch_geometric_reid.rerank import (
     KReciprocal,
@@ -86,27 +85,78 @@ def test_full_precision_leaves_things_as_they_were():
         assert not torch.is_autocast_enabled('cpu')
 
 
+def settings_of_products():
+    outs = [matmul.fp32_precision for matmul in precision._matmuls()]
+    for read in (
+        torch.get_float32_matmul_precision,
+        lambda: torch.backends.cuda.matmul.allow_tf32,
+    ):
+        try:
+            outs.append(read())
+        except RuntimeError:  # of settings old and new
+            outs.append(None)
+    return outs
+
+
+def by_name(value):
+    torch.set_float32_matmul_precision(value)
+
+
+def tf32(value):
+    torch.backends.cuda.matmul.allow_tf32 = value
+
+
+def of_cuda(value):
+    torch.backends.cuda.matmul.fp32_precision = value
+
+
+def of_cpu(value):
+    torch.backends.mkldnn.matmul.fp32_precision = value
+
+
+def of_all(value):
+    torch.backends.fp32_precision = value
+
+
 @pytest.fixture
-def reduced():
-    """Products of float32 that may round their inputs, where a processor can."""
-    torch.set_float32_matmul_precision('medium')
+def as_before():
+    of_everything = torch.backends.fp32_precision
     yield
+    torch.backends.fp32_precision = of_everything
     torch.set_float32_matmul_precision('highest')
+    for matmul in precision._matmuls():
+        matmul.fp32_precision = 'none'
 
 
-def test_full_precision_of_products(reduced):
-    before = read_precision()
+@pytest.mark.parametrize(
+    ('change', 'value'),
+    [
+        (by_name, 'high'),
+        (by_name, 'medium'),
+        (tf32, True),
+        (of_cuda, 'tf32'),
+        (of_cpu, 'bf16'),
+        (of_all, 'tf32'),
+    ],
+)
+def test_full_precision_of_products(as_before, change, value):
+    full = ['ieee', 'ieee', 'highest', False]
+    change(value)
+    before = settings_of_products()
+    assert before != full
     with full_precision():
-        assert read_precision() not in (before, [])
+        assert settings_of_products() == full
         with full_precision():
             pass
-        inside = read_precision()
-    assert inside != before == read_precision()
-    assert torch.get_float32_matmul_precision() == 'medium'
+        assert settings_of_products() == full
+    assert settings_of_products() == before
+    if change is of_all:  # and is no setting of each back end now
+        change('ieee')
+        assert settings_of_products()[:2] == ['ieee', 'ieee']
 
 
-def test_full_precision_of_products_in_threads(reduced):
-    before = read_precision()
+def test_full_precision_of_products_in_threads(as_before):
+    by_name('high')
     entered, leave = Event(), Event()
 
     def stay():
@@ -120,13 +170,13 @@ def test_full_precision_of_products_in_threads(reduced):
     with full_precision():
         leave.set()
         thread.join()
-        assert read_precision() != before  # though the first to enter has left
-    assert read_precision() == before
+        assert torch.get_float32_matmul_precision() == 'highest'  # the first has left
+    assert torch.get_float32_matmul_precision() == 'high'
 
 
-def test_full_precision_before_the_settings_of_each_backend(reduced, monkeypatch):
-    monkeypatch.setattr(precision, '_BY_BACKEND', False)
-    monkeypatch.setattr(precision, '_FULL', ['highest'])
+def test_full_precision_without_settings_of_back_ends(as_before, monkeypatch):
+    monkeypatch.setattr(precision, '_matmuls', list)
+    by_name('medium')
     with full_precision():
         assert torch.get_float32_matmul_precision() == 'highest'
     assert torch.get_float32_matmul_precision() == 'medium'

@@ -18,6 +18,7 @@ from torch_geometric_reid.topk import (
 
 BLOCK_ELEMENTS = 2**25  # scores held at a time: 128 MiB
 BLOCK_ELEMENTS_CUDA = 2**27
+MAX_ROWS = 2**14
 FAISS_ROWS = 4096  # queries at a time, which Faiss splits itself
 FAISS_MIN_ROWS = 256  # of fewer, Faiss takes up to 12 times as long for each
 MORE_HALVES = 16  # candidates that make up for half precision
@@ -80,19 +81,19 @@ class ExactKNN:
     def _from_half(
         self, half: HalfScores, query: Tensor, k: int, self_id: Tensor | None
     ) -> KNNOutput:
-        value, factor, term = half(query)
+        value, term, factor = half(query)
         size = min(self.size + self.size // 8 + MORE_HALVES, value.size(1))
         value, index = grouped_topk(value, size)
         row = torch.arange(query.size(0), device=query.device).repeat_interleave(size)
         score = exact_scores(query, self.x, row, index.view(-1), self.squared)
         score = score.view_as(index)
         if self_id is not None:
-            score.masked_fill_(index == self_id.view(-1, 1), -torch.inf)
+            score, index = _without(self_id, score, index)
         score, index = by_score_then_index(score, index)
         score, index = score[:, :k], index[:, :k]
         if k > 0 and size < self.x.size(0):
-            sure = score[:, -1] > factor * value[:, -1] + term
-            for part in (~sure).nonzero().view(-1).split(self._rows()):
+            sure = score[:, -1] > factor * (value[:, -1] + term)
+            for part in self._parts(~sure):
                 own = None if self_id is None else self_id[part]
                 score[part], index[part] = self._from_float(query[part], k, own)
         return KNNOutput(score, index)
@@ -104,7 +105,7 @@ class ExactKNN:
         close = score[:, :-1] - score[:, 1:] <= self._rounding(query)
         self._order(query, score, index, close)
         if self.exact and 0 < k <= close.size(1):  # a tie with what was left out
-            for part in close[:, k - 1].nonzero().view(-1).split(self._rows()):
+            for part in self._parts(close[:, k - 1]):
                 own = None if self_id is None else self_id[part]
                 score[part, :k], index[part, :k] = self._contest(
                     query[part], score[part, k - 1 : k], k, own
@@ -123,7 +124,7 @@ class ExactKNN:
         score, index = self.index.search(query, self.size)
         if self.squared:
             score = -score
-        for part in (index < 0).any(dim=1).nonzero().view(-1).split(self._rows()):
+        for part in self._parts((index < 0).any(dim=1)):
             score[part], index[part] = grouped_topk(
                 self._scores(query[part]), self.size
             )
@@ -144,7 +145,11 @@ class ExactKNN:
 
     def _rows(self) -> int:
         elements = BLOCK_ELEMENTS_CUDA if self.x.is_cuda else BLOCK_ELEMENTS
-        return max(1, elements // self.x.size(0))
+        return min(max(1, elements // self.x.size(0)), MAX_ROWS)
+
+    def _parts(self, mask: Tensor) -> tuple[Tensor, ...]:
+        row = mask.nonzero().view(-1)
+        return row.split(self._rows()) if row.numel() > 0 else ()
 
     def _order(
         self, query: Tensor, score: Tensor, index: Tensor, close: Tensor

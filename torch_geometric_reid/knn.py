@@ -43,7 +43,7 @@ def knn(
     The result is exact and the same for :obj:`"faiss"`, :obj:`"torch"` and
     :obj:`"half"`: candidates whose scores differ by no more than rounding are scored
     again in float64, and equal scores (after rounding to float32) are ordered by
-    index. With :obj:`"ivf"`, some neighbours may be missed.
+    index. With :obj:`"ivf"`, some neighbours may be missed. Scores have no gradient.
 
     Args:
         x (torch.Tensor): The features :math:`(N, d)` to search in, float16,
@@ -64,10 +64,11 @@ def knn(
             :class:`~torch_geometric_reid.approximate.ApproximateIndex` whose
             measured recall is logged. :obj:`"auto"` is :obj:`"ivf"`, and warns in
             the log, where 50,000 items or more on a CPU are searched for each other
-            (:obj:`exclude_self`), which takes less time from there on. By default,
-            :obj:`"half"` on a GPU with tensor cores; on a CPU Faiss where it is
-            installed, for 256 queries and more; never an approximate index.
-            (default: :obj:`None`)
+            (:obj:`exclude_self`), which takes less time from there on, if Faiss is
+            installed. By default, :obj:`"half"` on a GPU with tensor cores (with
+            CUDA and PyTorch 2.8 or later); on a CPU Faiss where it is installed,
+            for 256 queries and more; never an approximate index. More than some
+            2,045 neighbours are found by :obj:`"torch"`. (default: :obj:`None`)
         chunk_size (int, optional): The number of queries handled at a time.
             By default, as many as hold 128 MiB of scores, 512 MiB on a GPU, or
             4,096 with Faiss. (default: :obj:`None`)
@@ -112,6 +113,7 @@ class KNNSearch:
             measured for some of the items if the index is approximate.
     """
 
+    @torch.no_grad()
     def __init__(
         self,
         x: Tensor,
@@ -124,15 +126,16 @@ class KNNSearch:
         check_choice('metric', metric, METRICS)
         check_positive('k', k)
         x = check_features('x', x, nonzero=metric == 'cosine')
-        self.k = cut('k', k, x.size(0) - int(exclude_self), stacklevel=4)
+        self.k = cut('k', k, x.size(0) - int(exclude_self), stacklevel=5)
         self.metric = metric
         self.exclude_self = exclude_self
         self.x = F.normalize(x) if metric == 'cosine' else x
         size = min(self.k + 1 + int(exclude_self), x.size(0))
         level = logging.INFO
         if backend == 'auto':
-            many = x.size(0) >= APPROXIMATE_FROM and not x.is_cuda
-            backend, level = 'ivf' if exclude_self and many else None, logging.WARNING
+            many = x.size(0) >= APPROXIMATE_FROM and exclude_self
+            can = find_spec('faiss') is not None and not x.is_cuda
+            backend, level = 'ivf' if many and can else None, logging.WARNING
         backend = _choose_backend(backend, x, size)
         self._search = ExactKNN(self.x, metric, backend, size)
         self.recall = self._search.recall
@@ -140,6 +143,7 @@ class KNNSearch:
             text = 'neighbors among %d items are approximate: recall %.3f'
             logger.log(level, text, x.size(0), self.recall)
 
+    @torch.no_grad()
     @full_precision()
     def search(self, query: Tensor, chunk_size: int | None = None) -> KNNOutput:
         r"""Returns the nearest items of each query, as :meth:`knn` does.

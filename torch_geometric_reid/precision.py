@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 
-_BY_BACKEND = hasattr(torch.backends, 'fp32_precision')  # from PyTorch 2.9 on
-_FULL = ['ieee', 'ieee'] if _BY_BACKEND else ['highest']
+_backends: Any = torch.backends
 
 
 @contextmanager
@@ -29,41 +28,43 @@ class _Float32Products:
     def __init__(self) -> None:
         self.lock = Lock()
         self.depth = 0
-        self.before: list[str] = []
+        self.before: tuple[str | None, list[str]] = (None, [])
 
     def __enter__(self) -> None:
         with self.lock:
             if self.depth == 0:
                 self.before = _read()
-                _write(_FULL)
+                _write('highest', ['ieee'] * len(self.before[1]))
             self.depth += 1
 
     def __exit__(self, *args: object) -> None:
         with self.lock:
             self.depth -= 1
             if self.depth == 0:
-                _write(self.before)
+                _write(*self.before)
 
 
 _float32_products = _Float32Products()
 
 
-def _read() -> list[str]:
-    if not _BY_BACKEND:
-        return [torch.get_float32_matmul_precision()]
-    return [matmul.fp32_precision for matmul in _matmuls()]
+def _read() -> tuple[str | None, list[str]]:
+    try:
+        common: str | None = torch.get_float32_matmul_precision()
+    except RuntimeError:  # the settings of back ends, of PyTorch 2.9 and later, differ
+        common = None
+    return common, [matmul.fp32_precision for matmul in _matmuls()]
 
 
-def _write(precision: list[str]) -> None:
-    if precision == _read():
-        return
-    if not _BY_BACKEND:
-        torch.set_float32_matmul_precision(*precision)
-        return
+def _write(common: str | None, precision: list[str]) -> None:
+    if common is not None and common != _read()[0]:
+        torch.set_float32_matmul_precision(common)
     for matmul, value in zip(_matmuls(), precision, strict=True):
-        matmul.fp32_precision = value
+        if matmul.fp32_precision != value:
+            inherited = value == _backends.fp32_precision
+            matmul.fp32_precision = 'none' if inherited else value
 
 
 def _matmuls() -> list[Any]:
-    backends: list[Any] = [torch.backends.cuda, torch.backends.mkldnn]
-    return [backend.matmul for backend in backends]
+    if not hasattr(_backends, 'fp32_precision'):
+        return []
+    return [_backends.cuda.matmul, _backends.mkldnn.matmul]

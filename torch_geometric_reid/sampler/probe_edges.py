@@ -76,7 +76,7 @@ class ProbeEdges:
             lost = position.searchsorted(column), entry
         row, count = self.edges.induced(image, place, lost)
         sources, targets = place[self.probe_listed[probe]], place[listing]
-        sources, targets = sources[sources >= 0], np.sort(targets[targets >= 0])
+        sources, targets = sources[sources >= 0], np.unique(targets[targets >= 0])
         if self.symmetric:
             sources = targets = np.union1d(sources, targets)
         target = position.searchsorted(targets)
