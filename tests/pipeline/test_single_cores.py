@@ -45,6 +45,15 @@ def test_items_are_read_as_they_are_needed():
     assert torch.get_num_threads() == 3
 
 
+def test_a_thread_that_is_slow_to_start_ends_too():
+    # Ended at once 500 times, of which some were when a thread had just started.
+    for _ in range(500):
+        out = on_single_cores(lambda item: item, range(9))
+        assert next(out) == 0
+        out.close()
+    assert not [x for x in threading.enumerate() if x.name.startswith('core')]
+
+
 def test_errors_come_out():
     def work(item):
         if item == 4:

@@ -38,9 +38,13 @@ def on_single_cores(
     running: deque[Future[Out]] = deque()
     pool = ThreadPoolExecutor(num_threads, 'core', start)
     try:
-        for _ in range(num_threads):
-            pool.submit(int)
-        started.wait()
+        try:
+            for _ in range(num_threads):
+                pool.submit(int)
+            started.wait()
+        except BaseException:
+            started.abort()  # none waits for a thread that could not be started
+            raise
         torch.set_num_threads(num_threads)  # of threads that others start
         for item in items:
             running.append(pool.submit(function, item))
@@ -49,5 +53,4 @@ def on_single_cores(
         while running:
             yield running.popleft().result()
     finally:
-        started.abort()  # none waits for a thread that could not be started
         pool.shutdown(cancel_futures=True)
