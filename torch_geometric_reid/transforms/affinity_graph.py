@@ -137,11 +137,12 @@ class AffinityGraph(BaseTransform):
         gallery, probe = mask.nonzero().view(-1), (~mask).nonzero().view(-1)
         data.last_neighbor = torch.zeros_like(mask, dtype=torch.long)
         data.last_score = torch.full_like(data.last_neighbor, -torch.inf, dtype=x.dtype)
+        items = x if probe.numel() == 0 else x[gallery]
         edges, scores = [], []
         for rows, query in [(gallery, None), (probe, x[probe])]:
             if rows.numel() == 0:
                 continue
-            score, index = knn(x[gallery], self.k, query=query, backend=self.backend)
+            score, index = knn(items, self.k, query=query, backend=self.backend)
             col = rows.repeat_interleave(index.size(1))
             edges.append(torch.stack([gallery[index.view(-1)], col]))
             score = score.to(x.dtype)
