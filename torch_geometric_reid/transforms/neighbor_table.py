@@ -32,11 +32,12 @@ def neighbor_table(x: Tensor, k: int, mask: Tensor | None = None) -> KNNOutput:
             f"'x' needs at least two nodes that can be neighbors "
             f'(got {gallery.numel()})'
         )
+    items = x if probe.numel() == 0 else x[gallery]
     score = x.new_empty(x.size(0), k)
     index = torch.empty(x.size(0), k, dtype=torch.int64, device=x.device)
     for rows, query in [(gallery, None), (probe, x[probe])]:
         if rows.numel() > 0:
-            out = knn(x[gallery], k, query=query)
+            out = knn(items, k, query=query)
             score[rows], index[rows] = out.score, gallery[out.index]
     return KNNOutput(score, index)
 
