@@ -21,7 +21,9 @@ def install():
     cuda.current_device = lambda: 0
     cuda._lazy_init = lambda: None
     Tensor.pin_memory = lambda self, device=None: self
+    # A parameter can not become a stand-in, but one can take its place.
     torch.__future__.set_overwrite_module_params_on_conversion(True)
+    # torch.tensor makes a tensor on the CPU first, which the mode then sees moved.
     torch._C._set_only_lift_cpu_tensors(True)
     # Their operations are not of those that can be told apart by device in Python.
     torch_geometric.typing.WITH_TORCH_SCATTER = False
@@ -30,4 +32,6 @@ def install():
 
 
 def _set_sync_debug_mode(mode):
+    if mode not in ('warn', 'default'):
+        raise ValueError(f"'mode' needs to be 'warn' or 'default' (got {mode!r})")
     tensor.warns_of_waits = mode == 'warn'

@@ -1,9 +1,11 @@
-r"""Runs the tests that need a GPU without one, ``pytest -p tests.stand_in_gpu.plugin``.
+r"""Runs the tests with the fixture ``gpu`` where there is none,
+``python -m pytest -p tests.stand_in_gpu.plugin``.
 
 Tensors say that they are on a GPU and are computed on the CPU, see
-:class:`~tests.stand_in_gpu.tensor.StandIn`. So what is shown is that tensors are where
-operations want them, that no step waits, and what results would be if a GPU rounded as
-a CPU does: no more than that, and nothing about time.
+:class:`~tests.stand_in_gpu.tensor.StandIn`. That shows that tensors are where
+operations want them, that no step calls an operation known to wait, and what results
+would be if a GPU rounded as a CPU does. It does not show time, rounding, kernels that
+a GPU lacks, or the optimizers' loops over all parameters at once.
 
 Needs a C++ compiler, and the CPU build of PyTorch that is in ``constraints.txt``: it
 relies on parts of PyTorch that are not public.

@@ -10,7 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 aten = torch.ops.aten
 GPU = torch.device('cuda', 0)
 MOVES = {aten.copy_.default, aten._to_copy.default}
-INDEXES = {aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.default}
+PUTS = {
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+}
+INDEXES = {aten.index.Tensor, *PUTS}
+FILLS = {aten.fill_.Tensor, aten.masked_fill.Tensor, aten.masked_fill_.Tensor}
 WAITS = {
     aten._local_scalar_dense.default,
     aten._unique2.default,
@@ -59,7 +65,7 @@ class StandIn(Tensor):
         return out
 
     def tolist(self):
-        return self.on_cpu.tolist()
+        return self.cpu().tolist()
 
     def numpy(self, **kwargs):
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
@@ -87,6 +93,8 @@ def compute(func, args, kwargs):
         on_gpu = isinstance(args[0], StandIn)
     if kwargs.get('device') is not None:
         on_gpu = _is_gpu(kwargs['device'])
+    if on_gpu:
+        _check_generators(args, kwargs)
     if warns_of_waits and _waits(func, args, kwargs, on_gpu):
         warnings.warn(f'{func} is synchronizing', stacklevel=2)
 
@@ -104,16 +112,27 @@ def compute(func, args, kwargs):
 
 
 def _check_devices(func, args, operands):
-    free = func in MOVES
-    if func in INDEXES and isinstance(args[0], StandIn):
-        operands, free = args[2:3], False  # indices may be anywhere
-    if free:
+    if func in MOVES:
         return
+    if func in INDEXES and isinstance(args[0], StandIn):
+        operands = args[2:3]  # indices may be anywhere
+    takes_scalars = func in PUTS | FILLS or torch.Tag.pointwise in func.tags
     for x in operands:
-        if isinstance(x, Tensor) and not isinstance(x, StandIn) and x.dim() > 0:
+        if not isinstance(x, Tensor) or isinstance(x, StandIn):
+            continue
+        changes = func._schema.is_mutable and x is args[0]
+        if x.dim() > 0 or changes or not takes_scalars:
             raise RuntimeError(
                 f'{func}: expected all tensors to be on the same device, but found '
                 f'cuda:0 and cpu, of shape {list(x.shape)}'
+            )
+
+
+def _check_generators(args, kwargs):
+    for x in pytree.tree_leaves((args, kwargs)):
+        if isinstance(x, torch.Generator) and x.device.type == 'cpu':
+            raise RuntimeError(
+                "expected a 'cuda' device type for generator but found 'cpu'"
             )
 
 
@@ -123,20 +142,30 @@ def _waits(func, args, kwargs, on_gpu):
         if isinstance(source, StandIn):
             return not on_gpu
         return on_gpu and not (kwargs.get('non_blocking') or True in args[2:])
+    if func in INDEXES and isinstance(args[0], StandIn):
+        index = [x for x in args[1] if x is not None]
+        if func in PUTS and _is_fill(index, *args[2:]):
+            return False
+        return any(x.dtype == torch.bool or not isinstance(x, StandIn) for x in index)
     if not any(isinstance(x, StandIn) for x in pytree.tree_leaves((args, kwargs))):
         return False
-    if func is aten.index.Tensor:
-        return any(x is not None and x.dtype == torch.bool for x in args[1])
     return func in WAITS and kwargs.get('output_size') is None
+
+
+def _is_fill(index, value, accumulate=False, unsafe=False):
+    is_mask = len(index) == 1 and index[0].dtype == torch.bool
+    is_number = value.numel() == 1 and not isinstance(value, StandIn)
+    return is_mask and is_number and not accumulate
 
 
 def _on_cpu(func, *args, **kwargs):
     if func is torch.ops.prim.layout.default:
         return args[0].layout
-    if func is aten.mm.dtype:  # sums in float32 of products in half precision
-        return args[0].float() @ args[1].float()
-    if func is aten.mm.default and args[0].layout == torch.sparse_csr:
-        return func(args[0].float(), args[1].float()).to(args[1].dtype)
+    if func in (aten.mm.default, aten.mm.dtype) and args[0].dtype == args[1].dtype:
+        if func is aten.mm.dtype:  # sums in float32 of products in half precision
+            return args[0].float() @ args[1].float()
+        if args[0].layout == torch.sparse_csr and args[0].dtype == torch.bfloat16:
+            return func(args[0].float(), args[1].float()).bfloat16()
     return func(*args, **kwargs)
 
 

@@ -19,6 +19,11 @@ pytestmark = pytest.mark.usefixtures('gpu')
         lambda x, y: x.index_put_((torch.arange(3),), y),
         lambda x, y: x[y.argsort()] + y,
         lambda x, y: torch.where(y > 0, x, x),
+        lambda x, y: y[0].add_(x[0]),
+        lambda x, y: torch.stack([x[0], y[0]]),
+        lambda x, y: torch.searchsorted(x, y[0]),
+        lambda x, y: x.normal_(generator=torch.Generator()),
+        lambda x, y: torch.rand(3, generator=torch.Generator(), device=x.device),
     ],
 )
 def test_devices_do_not_mix(mix):
@@ -58,6 +63,10 @@ def test_parameters_and_gradients_are_there():
         (lambda x: x.nonzero(), True),
         (lambda x: x[x > 0], True),
         (lambda x: x.cpu(), True),
+        (lambda x: x.tolist(), True),
+        (lambda x: x[torch.tensor([0, 2])], True),
+        (lambda x: x.index_put_((x > 0,), x[:1]), True),
+        (lambda x: x.masked_fill_(x > 0, 1.0), False),
         (lambda x: torch.ones(3).to(x.device), True),
         (lambda x: x[x.argsort()], False),
         (lambda x: x.double() + 1, False),
