@@ -1,4 +1,4 @@
-"""What the stand-in does as a GPU does; the tests hold for a real one, too."""
+"""What the stand-in does as a GPU does: the tests run on a real one, too."""
 
 import copy
 import warnings

@@ -6,7 +6,7 @@ from torch_geometric.transforms import BaseTransform
 from torch_geometric.utils import coalesce
 
 from torch_geometric_reid.checks import check_choice, check_positive
-from torch_geometric_reid.knn import knn
+from torch_geometric_reid.transforms.neighbor_table import neighbors_by_mask
 
 
 class AffinityGraph(BaseTransform):
@@ -134,22 +134,17 @@ class AffinityGraph(BaseTransform):
 
     def _neighbors(self, data: Data, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = data.x
-        gallery, probe = mask.nonzero().view(-1), (~mask).nonzero().view(-1)
         data.last_neighbor = torch.zeros_like(mask, dtype=torch.long)
         data.last_score = torch.full_like(data.last_neighbor, -torch.inf, dtype=x.dtype)
-        items = x if probe.numel() == 0 else x[gallery]
         edges, scores = [], []
-        for rows, query in [(gallery, None), (probe, x[probe])]:
-            if rows.numel() == 0:
-                continue
-            score, index = knn(items, self.k, query=query, backend=self.backend)
-            col = rows.repeat_interleave(index.size(1))
-            edges.append(torch.stack([gallery[index.view(-1)], col]))
-            score = score.to(x.dtype)
+        for node, out in neighbors_by_mask(x, self.k, mask, self.backend):
+            score, index = out.score.to(x.dtype), out.index
+            col = node.repeat_interleave(index.size(1))
+            edges.append(torch.stack([index.view(-1), col]))
             scores.append(score.view(-1))
             if index.size(1) == self.k:
-                data.last_neighbor[rows] = gallery[index[:, -1]]
-                data.last_score[rows] = score[:, -1]
+                data.last_neighbor[node] = index[:, -1]
+                data.last_score[node] = score[:, -1]
         return torch.cat(edges, dim=1), torch.cat(scores)
 
     def __repr__(self) -> str:

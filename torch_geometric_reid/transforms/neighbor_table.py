@@ -1,5 +1,7 @@
 r"""Tables of neighbours, and values at the pairs that a table lists."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -8,6 +10,27 @@ from torch_geometric.nn.pool.knn import KNNOutput
 from torch_geometric_reid.knn import knn
 
 BLOCK_ELEMENTS = 2**24
+
+
+def neighbors_by_mask(
+    x: Tensor, k: int, mask: Tensor, backend: str | None = None
+) -> Iterator[tuple[Tensor, KNNOutput]]:
+    r"""Yields the nodes that can be neighbours, then the others, each with their
+    nearest other nodes by the cosine; not those there are none of.
+
+    Args:
+        x (torch.Tensor): The features :math:`(N, d)`.
+        k (int): The number of nearest nodes, cut to that of other nodes.
+        mask (torch.Tensor): The nodes :math:`(N)` that can be neighbours.
+        backend (str, optional): See :meth:`~torch_geometric_reid.knn.knn`.
+            (default: :obj:`None`)
+    """
+    gallery, probe = mask.nonzero().view(-1), (~mask).nonzero().view(-1)
+    items = x if probe.numel() == 0 else x[gallery]
+    for node, query in [(gallery, None), (probe, x[probe])]:
+        if node.numel() > 0:
+            score, index = knn(items, k, query=query, backend=backend)
+            yield node, KNNOutput(score, gallery[index])
 
 
 def neighbor_table(x: Tensor, k: int, mask: Tensor | None = None) -> KNNOutput:
@@ -22,23 +45,22 @@ def neighbor_table(x: Tensor, k: int, mask: Tensor | None = None) -> KNNOutput:
     Returns:
         The cosines :obj:`score` and the nodes :obj:`index`, both
         :math:`(N, \min(k, G - 1))` for :math:`G` nodes that can be neighbours.
+
+    Raises:
+        ValueError: If fewer than two nodes can be neighbours.
     """
     if mask is None:
         mask = torch.ones(x.size(0), dtype=torch.bool, device=x.device)
-    gallery, probe = mask.nonzero().view(-1), (~mask).nonzero().view(-1)
-    k = min(k, gallery.numel() - 1)
+    num_gallery = int(mask.sum())
+    k = min(k, num_gallery - 1)
     if k < 1:
         raise ValueError(
-            f"'x' needs at least two nodes that can be neighbors "
-            f'(got {gallery.numel()})'
+            f"'x' needs at least two nodes that can be neighbors (got {num_gallery})"
         )
-    items = x if probe.numel() == 0 else x[gallery]
     score = x.new_empty(x.size(0), k)
     index = torch.empty(x.size(0), k, dtype=torch.int64, device=x.device)
-    for rows, query in [(gallery, None), (probe, x[probe])]:
-        if rows.numel() > 0:
-            out = knn(items, k, query=query)
-            score[rows], index[rows] = out.score, gallery[out.index]
+    for node, out in neighbors_by_mask(x, k, mask):
+        score[node], index[node] = out
     return KNNOutput(score, index)
 
 
